@@ -1,0 +1,139 @@
+"""Every exception this library raises on purpose, in one tree.
+
+* OkxWsError
+  * UsageError(ValueError)             your call cannot be right, whatever the network does
+  * ManagerClosed                      the manager was closed, and its queue is drained
+  * ConnectionLost(ConnectionError)    the link is gone and will not come back by itself
+  * AckTimeout(TimeoutError)           OKX did not acknowledge within your time
+  * QueueOverflow                      a queue dropped messages, with overflow="error"
+  * ProtocolError                      the peer broke the WebSocket protocol
+  * ExchangeError                      OKX said no: ``code`` and ``msg`` as it sent them
+    * LoginError
+    * SubscribeError                   also carries ``arg``
+    * RestError                        also carries ``status`` and ``path``
+
+Codes stay strings, as OKX sends them. An exception that wraps another one keeps it as ``__cause__``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "AckTimeout",
+    "ConnectionLost",
+    "ExchangeError",
+    "LoginError",
+    "ManagerClosed",
+    "OkxWsError",
+    "ProtocolError",
+    "QueueOverflow",
+    "RestError",
+    "SubscribeError",
+    "UsageError",
+]
+
+
+class OkxWsError(Exception):
+    """Base of everything raised by okx_ws."""
+
+
+class UsageError(OkxWsError, ValueError):
+    """A parameter, or the moment of a call, is wrong; nothing was sent and nothing was started."""
+
+
+class ManagerClosed(OkxWsError):
+    """The manager was closed: nothing more will come, and what was queued has been read."""
+
+
+class ConnectionLost(OkxWsError, ConnectionError):
+    """The link of an endpoint is gone for good, so what was waited for cannot happen.
+
+    Raised with ``reconnect=False`` after a loss, and after a cause that no reconnect can mend.
+    """
+
+
+class AckTimeout(OkxWsError, TimeoutError):
+    """OKX did not acknowledge a subscription in time; the text ends with the last connection error, if any.
+
+    The subscription is still wanted: it may become active later.
+    """
+
+
+class QueueOverflow(OkxWsError):
+    """A full queue dropped messages (``overflow="error"``); the next read goes on behind the hole."""
+
+    def __init__(self, message: str, lost: int) -> None:
+        super().__init__(message, lost)
+        #: How many messages were dropped since the last time it was raised.
+        self.lost = lost
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ProtocolError(OkxWsError):
+    """The peer broke the WebSocket protocol (RFC 6455); the link was closed with `close_code`."""
+
+    def __init__(self, message: str, close_code: int) -> None:
+        super().__init__(message, close_code)
+        #: The code our close frame carried: 1002, 1007 or 1009.
+        self.close_code = close_code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ExchangeError(OkxWsError):
+    """OKX refused a request.
+
+    Attributes:
+        code: OKX's error code, a string of digits such as ``"60018"``.
+        msg: OKX's own words, unchanged (known secrets blotted out).
+        remedy: What to do about it, in our words; may be empty.
+    """
+
+    def __init__(self, code: str, msg: str, remedy: str = "") -> None:
+        super().__init__(code, msg, remedy)  # the arguments themselves, so that it can be pickled
+        self.code = code
+        self.msg = msg
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.msg}" + (f" ({self.remedy})" if self.remedy else "")
+
+
+class LoginError(ExchangeError):
+    """OKX refused the login of an endpoint; everything that needs it has failed."""
+
+
+class SubscribeError(ExchangeError):
+    """OKX refused one subscription; `arg` is the one that was asked for."""
+
+    def __init__(self, code: str, msg: str, remedy: str = "", arg: Mapping[str, Any] | None = None) -> None:
+        super().__init__(code, msg, remedy)
+        self.arg = dict(arg or {})
+        self.args = (code, msg, remedy, self.arg)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} for {self.arg}"
+
+
+class RestError(ExchangeError):
+    """A REST request failed, or its answer is none; `code` is empty where OKX gave none.
+
+    Attributes:
+        status: The HTTP status; None if there was none.
+        path: What was asked for.
+    """
+
+    def __init__(self, code: str, msg: str, remedy: str = "", status: int | None = None, path: str = "") -> None:
+        super().__init__(code, msg, remedy)
+        self.status = status
+        self.path = path
+        self.args = (code, msg, remedy, status, path)
+
+    def __str__(self) -> str:
+        status = f" (HTTP {self.status})" if self.status is not None else ""
+        return f"REST {self.path}: {super().__str__()}{status}"

@@ -1,0 +1,85 @@
+"""Holes in a stream, and the markers that tell them in the queue, at their place.
+
+A marker is a JSON text like any message, so that it travels the same way::
+
+    {"event": "gap", "arg": {…}, "cause": "disconnect", "since_ms": 1, "until_ms": 2, "lost": null, "repaired": false}
+
+Everything that is missing lies between `since_ms` and `until_ms`, both included: times of messages (``ts``, ``pTime``,
+``uTime``, a candle's start) where they have one, else of their arrival; Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from . import codec
+
+__all__ = ["Lost", "is_marker", "malformed", "marker", "merged", "time_of"]
+
+MARKER_START = b'{"event":"gap",'
+
+#: The time a push names, without decoding it: of its rows, or of a candle's first field.
+TIME = re.compile(rb'"(?:ts|pTime|uTime)":"(\d{13})"|"data":\[\["(\d{13})"')
+
+
+def time_of(payload: bytes, newest: bool = False) -> int | None:
+    """Return the first (or last) time that a push names, Unix ms; None if it names none."""
+    found = TIME.findall(payload)
+    if not found:
+        return None
+    first, second = found[-1 if newest else 0]
+    return int(first or second)
+
+
+def marker(arg: Mapping[str, Any], cause: str, since_ms: int, until_ms: int, lost: int | None = None) -> bytes:
+    """Return the text of a marker."""
+    told = {"event": "gap", "arg": arg, "cause": cause, "since_ms": since_ms, "until_ms": until_ms}
+    return orjson.dumps({**told, "lost": lost, "repaired": False})
+
+
+def malformed(payload: bytes, now_ms: int) -> bytes | None:
+    """Return the marker for a message that cannot be decoded; None if it does not tell whose it is."""
+    arg = codec.head_arg(payload)
+    at = time_of(payload) or now_ms
+    return None if arg is None else marker(arg, "malformed", at, at, 1)
+
+
+def is_marker(payload: bytes) -> bool:
+    """Tell whether a text is one of our markers."""
+    return payload.startswith(MARKER_START)
+
+
+def merged(first: bytes, second: bytes) -> bytes:
+    """Return one marker for two of the same arg and cause that stand side by side."""
+    one, two = codec.decode(first), codec.decode(second)
+    lost = None if one["lost"] is None or two["lost"] is None else one["lost"] + two["lost"]
+    since_ms, until_ms = min(one["since_ms"], two["since_ms"]), max(one["until_ms"], two["until_ms"])
+    return marker(one["arg"], one["cause"], since_ms, until_ms, lost)
+
+
+class Lost:
+    """What was dropped of one arg in a row: how many messages, the first and the last of them."""
+
+    __slots__ = ("first", "last", "number")
+
+    def __init__(self, payload: bytes) -> None:
+        self.first = self.last = payload
+        self.number = 0
+
+    def add(self, payload: bytes) -> None:
+        """One more was dropped."""
+        self.last = payload
+        self.number += 1
+
+    def marker(self, now_ms: int) -> bytes | None:
+        """Return the marker of this hole; None if the messages do not tell whose they are."""
+        arg = codec.head_arg(self.first)
+        if arg is None:
+            return None
+        since_ms = time_of(self.first)
+        until_ms = time_of(self.last, newest=True)
+        return marker(arg, "overflow", since_ms or now_ms, until_ms or now_ms, self.number)

@@ -1,0 +1,131 @@
+"""What arrived, sorted: batches for outlets, and control frames for the session. The path of every message.
+
+A payload whose head is known goes to its route undecoded. Every other is decoded here, once: pushes teach the routes
+their head, the rest is handed to the session by kind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
+
+from . import codec, gaps
+from .routing import Outlet, Route, Routes
+
+__all__ = ["Batch", "Control", "Sorter"]
+
+#: Messages for one outlet, in order.
+Batch = tuple[Outlet, list[bytes]]
+
+
+class Control(NamedTuple):
+    """A frame that is no data: what it is, the frame decoded (or its payload), and what is wrong with it."""
+
+    kind: Literal["event", "reply", "ping", "pong", "malformed", "unmatched"]
+    content: Any = None
+    why: str = ""
+
+
+class Sorter:
+    """Sorts what arrives on one endpoint, over all its links.
+
+    Args:
+        routes: Where messages go.
+        markers: Put a marker before the first message after a hole, and in the place of a malformed one.
+
+    Attributes:
+        messages: How many messages came.
+    """
+
+    def __init__(self, routes: Routes, markers: bool) -> None:
+        self._routes = routes
+        self._markers = markers
+        self.messages = 0
+
+    def sort(self, payloads: list[bytes], now: float, now_ms: int) -> tuple[list[Batch], list[Control]]:
+        """Sort whole messages that arrived together at `now` (monotonic) and `now_ms` (Unix)."""
+        of_head = self._routes.of_head
+        # One comprehension, and C loops below: measured at 0.25 µs a message, against 0.8 µs for decoding it.
+        routes = [of_head(payload.partition(codec.HEAD_END)[0]) for payload in payloads]
+        self.messages += len(payloads)
+        if None not in routes:
+            return self._batches(payloads, routes, now), []  # type: ignore[arg-type]  # as just seen
+        controls: list[Control] = []
+        kept: list[bytes] = []
+        found: list[Route] = []
+        for payload, route in zip(payloads, routes, strict=True):
+            for text, whose in [(payload, route)] if route is not None else self._unknown(payload, controls, now_ms):
+                kept.append(text)
+                found.append(whose)
+        return (self._batches(kept, found, now) if kept else []), controls
+
+    def _batches(self, payloads: list[bytes], routes: list[Route], now: float) -> list[Batch]:
+        newest = dict(zip(routes, payloads, strict=True))  # the last payload of each route
+        counts: Mapping[Route, int] = Counter(routes) if len(newest) > 1 else {routes[0]: len(routes)}
+        for route, last in newest.items():
+            route.messages += counts[route]
+            route.last = last
+            route.last_at = now
+        outlets = {route.outlet for route in newest}
+        if len(outlets) == 1:
+            outlet = outlets.pop()
+            return [(outlet, payloads)] if outlet is not None else []
+        pairs = zip([route.outlet for route in routes], payloads, strict=True)
+        runs = groupby(pairs, key=itemgetter(0))
+        return [(outlet, [payload for _, payload in run]) for outlet, run in runs if outlet is not None]
+
+    def _unknown(self, payload: bytes, controls: list[Control], now_ms: int) -> list[tuple[bytes, Route]]:
+        """Return a push with an unknown head, its route, and what precedes it; append what is none to `controls`."""
+        if payload == b"pong":
+            controls.append(Control("pong"))
+        elif payload == b"ping":
+            controls.append(Control("ping"))
+        else:
+            try:
+                message = codec.decode(payload)
+            except codec.DecodeError as exc:
+                controls.append(Control("malformed", payload, f"not JSON: {exc}"))
+                return self._malformed(payload, now_ms)
+            kind = codec.classify(message)
+            if kind == "data":
+                return self._push(payload, message["arg"], controls, now_ms)
+            if kind == "unknown":
+                controls.append(Control("malformed", payload, "neither an event, a reply nor data"))
+            else:
+                controls.append(Control(kind, message))
+        return []
+
+    def _push(
+        self, payload: bytes, arg: dict[str, Any], controls: list[Control], now_ms: int
+    ) -> list[tuple[bytes, Route]]:
+        route = self._routes.of_arg(arg)
+        head = codec.head_of(payload)
+        if self._routes.of_head(head) is None and codec.data_head_arg(head) == arg:
+            self._routes.learn(head, route)
+        if not route.streams and not route.told:
+            route.told = True
+            controls.append(Control("unmatched", arg))
+        return [*self._holes_before(payload, route, now_ms), (payload, route)]
+
+    def _holes_before(self, payload: bytes, route: Route, now_ms: int) -> list[tuple[bytes, Route]]:
+        """Return the markers of holes that end with this message."""
+        markers = []
+        for stream in route.streams:
+            since_ms, stream.hole_since_ms = stream.hole_since_ms, None
+            if since_ms is not None and self._markers:
+                until_ms = max(since_ms, gaps.time_of(payload) or now_ms)
+                markers.append(gaps.marker(stream.arg, "disconnect", since_ms, until_ms))
+        route.messages -= len(markers)  # they will be counted with the messages, and are none
+        return [(text, route) for text in markers]
+
+    def _malformed(self, payload: bytes, now_ms: int) -> list[tuple[bytes, Route]]:
+        """Return the marker that takes the place of a message that cannot be read."""
+        marker = gaps.malformed(payload, now_ms) if self._markers else None
+        if marker is None:
+            return []
+        route = self._routes.of_arg(codec.decode(marker)["arg"])
+        route.messages -= 1
+        return [*self._holes_before(payload, route, now_ms), (marker, route)]

@@ -1,0 +1,212 @@
+"""Which args are wanted on one endpoint, and where the present link stands with each.
+
+A `Stream` is one arg. `wanted` is the users' wish; `wire` is where the present link stands with it. Wish and wire are
+brought together by sending, and only an answer (or a lost link) moves the wire on: one request per arg is in flight at
+any time, so an unsubscribe and a subscribe of the same arg cannot overtake each other.
+
+    wire     | wanted                          | not wanted
+    ---------+---------------------------------+--------------------------------
+    off      | subscribe → asked               | forgotten
+    asked    | ack → on, refusal → off         | ack → on, refusal → forgotten
+    on       | –                               | unsubscribe → leaving
+    leaving  | ack → off (subscribed again)    | ack → forgotten
+
+A lost link turns every wire off. A refusal that retrying cannot mend rejects the stream: it stays known, is never
+replayed, and comes back only if a user subscribes anew. Pushes of a stream that is leaving are swallowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from ..errors import ExchangeError
+from . import codec
+
+__all__ = ["Stream", "Subscriptions"]
+
+Wire = Literal["off", "asked", "on", "leaving"]
+
+
+class Stream:
+    """One arg: who wants it, and where the link stands with it.
+
+    Attributes:
+        arg: The arg as it was asked for; every value a str.
+        text: Its JSON text, as sent.
+        key: Its identity in acks and pushes (see `codec.arg_key`).
+        holders: The users' subscriptions that want it; opaque here.
+        needs_login: It may be asked for only after a login.
+        wire: See the table above.
+        refusal: Why it was rejected; None unless it was.
+        attempts: Refusals in a row that were worth a retry.
+        not_before: A retry may not go out earlier.
+        asked_at: When it was last asked for (monotonic).
+        on_since: When it was last acknowledged (monotonic).
+        alone: Ask for it in a request of its own: which of several was refused could not be told.
+        guessed: `refusal` is a conclusion by elimination; an acknowledgement would take it back.
+        active_ms: When it was last acknowledged, Unix ms.
+        hole_since_ms: The link was lost while it was active, and no message has come since: what is missing begins
+            here (Unix ms); None if nothing is missing.
+        routes: What feeds it (see `routing.Route`).
+        past: Messages of routes that are gone.
+    """
+
+    __slots__ = (
+        "active_ms",
+        "alone",
+        "arg",
+        "asked_at",
+        "attempts",
+        "guessed",
+        "hole_since_ms",
+        "holders",
+        "key",
+        "needs_login",
+        "not_before",
+        "on_since",
+        "past",
+        "refusal",
+        "routes",
+        "text",
+        "wire",
+    )
+
+    def __init__(self, arg: Mapping[str, str], needs_login: bool) -> None:
+        self.arg = dict(arg)
+        self.text = codec.arg_text(self.arg)
+        self.key = codec.arg_key(self.arg)
+        self.holders: list[Any] = []
+        self.needs_login = needs_login
+        self.wire: Wire = "off"
+        self.refusal: ExchangeError | None = None
+        self.attempts = 0
+        self.not_before = 0.0
+        self.asked_at = 0.0
+        self.on_since = 0.0
+        self.alone = False
+        self.guessed = False
+        self.active_ms = 0
+        self.hole_since_ms: int | None = None
+        self.routes: list[Any] = []
+        self.past = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody holds it, and it was not rejected."""
+        return bool(self.holders) and self.refusal is None
+
+    @property
+    def acked(self) -> bool:
+        """The server has it, on the present link."""
+        return self.wire == "on"
+
+    @property
+    def in_flight(self) -> bool:
+        """An answer of the server is due."""
+        return self.wire in ("asked", "leaving")
+
+    @property
+    def newest(self) -> bytes | None:
+        """The newest message, undecoded."""
+        last = max(self.routes, key=lambda route: float(route.last_at), default=None)
+        return None if last is None else last.last
+
+    @property
+    def messages(self) -> int:
+        """How many messages came for it, over all links."""
+        return self.past + sum(int(route.messages) for route in self.routes)
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.text} {self.wire}>"
+
+
+class Subscriptions:
+    """The streams of one endpoint."""
+
+    def __init__(self) -> None:
+        #: By identity: every key and value that was asked for, so extraParams tell streams apart.
+        self._streams: dict[frozenset[tuple[str, str]], Stream] = {}
+        #: By what pushes show of it; streams that differ only in extraParams share a key.
+        self._by_key: dict[frozenset[tuple[str, Any]], list[Stream]] = {}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._streams.values())
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    # ------------------------------------------------------------------ wishes
+
+    def want(self, arg: Mapping[str, str], needs_login: bool, holder: Any) -> tuple[Stream, bool]:
+        """Add `holder` to the stream of `arg`; return it, and whether it is new. A rejected one gets a fresh start."""
+        identity = frozenset(arg.items())
+        stream = self._streams.get(identity)
+        new = stream is None
+        if stream is None:
+            stream = self._add(Stream(arg, needs_login))
+        elif stream.refusal is not None:
+            stream.refusal = None
+            stream.attempts, stream.not_before, stream.hole_since_ms = 0, 0.0, None
+        stream.holders.append(holder)
+        return stream, new
+
+    def adopt(self, arg: Mapping[str, str]) -> Stream:
+        """Add a stream that nobody wants but the server has, so that it can be told."""
+        stream = self._add(Stream(arg, False))
+        stream.wire = "on"
+        return stream
+
+    def _add(self, stream: Stream) -> Stream:
+        self._streams[frozenset(stream.arg.items())] = stream
+        self._by_key.setdefault(stream.key, []).append(stream)
+        return stream
+
+    def find(self, arg: Mapping[str, str]) -> Stream | None:
+        """Return the stream of exactly this arg."""
+        return self._streams.get(frozenset(arg.items()))
+
+    def siblings(self, stream: Stream) -> list[Stream]:
+        """Return the other streams of the same key: for the server they are the same subscription."""
+        return [other for other in self._by_key[stream.key] if other is not stream]
+
+    def forget(self, stream: Stream) -> None:
+        """Remove a stream that nobody wants and the server no longer has."""
+        del self._streams[frozenset(stream.arg.items())]
+        siblings = self._by_key[stream.key]
+        siblings.remove(stream)
+        if not siblings:
+            del self._by_key[stream.key]
+
+    # ------------------------------------------------------------------ routing
+
+    def receivers(self, arg: Mapping[str, Any]) -> tuple[list[Stream], bool]:
+        """Return the streams a push with this arg belongs to, and whether the arg matched exactly.
+
+        Exact keys first (uid aside); else the streams whose arg is contained in the push's; else the only one of that
+        channel, since some pushes leave out keys that were subscribed.
+        """
+        key = codec.arg_key(arg)
+        exact = self._by_key.get(key)
+        if exact:
+            return exact[:], True
+        channel = ("channel", arg.get("channel"))
+        near = [s for known, streams in self._by_key.items() if channel in known for s in streams if s.wanted]
+        contained = [stream for stream in near if stream.key <= key]
+        if contained or len(near) != 1:
+            return contained, False
+        # What both name must agree: a push for another instrument is not the only one's.
+        return [s for s in near if all(arg.get(name, value) == value for name, value in s.arg.items())], False
+
+    def with_key(self, key: frozenset[tuple[str, Any]]) -> list[Stream]:
+        """Return the streams that acks and pushes with this key belong to."""
+        return list(self._by_key.get(key, ()))
+
+    def link_lost(self) -> list[Stream]:
+        """Turn every wire off; forget and return the streams that nobody wants."""
+        gone = [stream for stream in self if not stream.holders]
+        for stream in self:
+            stream.wire, stream.attempts, stream.not_before, stream.alone = "off", 0, 0.0, False
+        for stream in gone:
+            self.forget(stream)
+        return gone

@@ -1,0 +1,80 @@
+"""`protocol.session`: markers where messages are missing."""
+
+import json
+
+from .wired import TICKERS, TRADES, Wired, push, timed
+
+
+def test_a_lost_link_leaves_a_marker_before_the_next_message_of_each_active_stream():
+    """Acceptance 9: bounds from the last message before to the first after; one per stream, where there was a hole."""
+    wired = Wired(markers=True)
+    wired.want(TICKERS, TRADES)
+    wired.ack(*wired.sent())
+    wired.get(timed(TICKERS, 1_700_000_000_001), timed(TICKERS, 1_700_000_000_002))
+    wired.now += 5
+    wired.reconnect()
+    (late,) = wired.want({"channel": "status"})
+    wired.ack(*wired.sent())
+    assert [json.loads(m)["data"] for m in wired.get(push({"channel": "status"}))] == [[{"n": 1}]], "it had no hole"
+    marker, message = map(json.loads, wired.get(timed(TICKERS, 1_700_000_000_009)))
+    assert marker == {
+        "event": "gap",
+        "arg": TICKERS,
+        "cause": "disconnect",
+        "since_ms": 1_700_000_000_002,
+        "until_ms": 1_700_000_000_009,
+        "lost": None,
+        "repaired": False,
+    }
+    assert message["data"][0]["ts"] == "1700000000009"
+    assert len(wired.get(timed(TICKERS, 1_700_000_000_010))) == 1
+    marker, _ = map(json.loads, wired.get(push(TRADES)))
+    assert marker["since_ms"] == 1_000_000 and marker["until_ms"] == 1_005_000, "receive times, where there is no ts"
+
+
+def test_two_losses_before_a_message_are_one_hole():
+    """From the first loss on."""
+    wired = Wired(markers=True)
+    wired.want(TICKERS)
+    wired.ack(*wired.sent())
+    wired.get(timed(TICKERS, 1_700_000_000_001))
+    for _ in range(3):
+        wired.reconnect()
+        wired.ack(*wired.sent())
+    marker, _ = map(json.loads, wired.get(timed(TICKERS, 1_700_000_000_009)))
+    assert marker["since_ms"] == 1_700_000_000_001
+
+
+def test_markers_are_no_messages_and_do_not_show_without_being_asked_for():
+    """Counts and `latest` know only messages."""
+    for markers in (True, False):
+        wired = Wired(markers=markers)
+        (stream,) = wired.want(TICKERS)
+        wired.ack(*wired.sent())
+        wired.get(timed(TICKERS, 1_700_000_000_001))
+        wired.reconnect()
+        wired.ack(*wired.sent())
+        assert len(wired.get(timed(TICKERS, 1_700_000_000_002))) == 1 + markers
+        assert stream.messages == 2 and b"1700000000002" in stream.newest
+
+
+def test_a_marker_takes_the_place_of_a_message_that_cannot_be_read():
+    """With the arg its head still tells."""
+    wired = Wired(markers=True)
+    wired.want(TICKERS)
+    wired.ack(*wired.sent())
+    broken = b'{"arg":{"channel":"tickers","instId":"BTC-USDT"},"data":[{"ts":"1700000000005"'
+    first, marker, last = map(json.loads, wired.get(timed(TICKERS, 1), broken, timed(TICKERS, 2)))
+    assert (marker["cause"], marker["arg"], marker["lost"]) == ("malformed", TICKERS, 1)
+    assert marker["since_ms"] == marker["until_ms"] == 1_700_000_000_005
+
+
+def test_private_markers_carry_the_arg_as_it_was_asked_for():
+    """Without the uid that pushes have."""
+    wired = Wired(markers=True)
+    wired.want({"channel": "account"})
+    wired.ack(*wired.sent())
+    wired.reconnect()
+    wired.ack(*wired.sent())
+    marker, _ = map(json.loads, wired.get(push({"channel": "account", "uid": "1"})))
+    assert marker["arg"] == {"channel": "account"}
