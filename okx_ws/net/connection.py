@@ -1,0 +1,455 @@
+"""`Connection`: one endpoint's link, kept up by one thread for as long as something is wanted.
+
+Law. The thread `okx-ws:<endpoint>` dials, runs the link, and waits the back-off; nobody else touches the socket, and
+nothing but the end of `_run` ends the thread. The session is touched under `mutex` only, never during I/O, a wait, or
+user code. Other threads change wishes in the session and wake the thread.
+
+    waiting for a wish → (back-off) → connect budget → dial → upgrade → open → lost → …
+                                                                           ↘ stopped, or failed for good → end
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..config import Credentials, Settings
+from ..errors import ConnectionLost, LoginError, ManagerClosed, OkxWsError
+from ..events import Event
+from ..protocol.backoff import delay_before
+from ..protocol.budget import ConnectBudget
+from ..protocol.codes import CLOSE_CODES, FATAL_CLOSES, SLOW_CLOSES
+from ..protocol.login import ClockState
+from ..protocol.routing import Outlet
+from ..protocol.session import LOGIN, PING, LinkFault, Session
+from ..protocol.subscriptions import Stream
+from .app import LinkApp, Loss
+from .dial import open_tcp, resolve
+from .proxy import open_tunnel, proxy_for
+from .wire import Poller, Stopped, Waker, Wire, WireError
+
+__all__ = ["Connection", "Wish"]
+
+log = logging.getLogger(__name__)
+
+#: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
+SLICE_S = 1.0
+
+#: An arg, whether it needs a login, and who wants it (opaque here).
+Wish = tuple[Mapping[str, str], bool, Any]
+
+#: Connects a second are counted here for the whole process, by (host, port), whichever manager asks.
+_budgets: dict[tuple[str, int], ConnectBudget] = {}
+_budgets_lock = threading.Lock()
+
+
+class Connection:
+    """The link of one endpoint.
+
+    Args:
+        endpoint: Its name.
+        url: Its address.
+        settings: Times, limits, TLS.
+        outlet_of: Makes the outlet of a route (see `Routes`); called under the mutex.
+        tell: Takes events; called outside it.
+        failed: Called on the thread when the endpoint has become of no use; `failure` says why.
+        raw: Gets every text that is no pong, beside and before the outlets; None: nobody does.
+        pong: Called on the thread with the payload of each control pong.
+        login: Returns the text of a freshly signed login; None without credentials.
+        credentials: Taken out of what OKX says before it is told.
+        hint: Added to the remedy of a refused login.
+        clock: What logins are signed with; None: the local clock.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        url: str,
+        settings: Settings,
+        outlet_of: Callable[[list[Any], Mapping[str, Any]], Outlet | None],
+        *,
+        tell: Callable[[Event], None],
+        failed: Callable[[], None],
+        raw: Outlet | None = None,
+        pong: Callable[[bytes], None] = lambda payload: None,
+        login: Callable[[], str] | None = None,
+        credentials: Credentials | None = None,
+        hint: str = "",
+        clock: ClockState | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.url = url
+        self._settings = settings
+        self._tell = tell
+        self._login = login
+        self._failed = failed
+        self._raw = raw
+        self._pong = pong
+        # Re-entrant: close() may come from a signal handler that interrupted this very thread inside.
+        self.mutex = threading.RLock()
+        #: Notified when an answer came, the link changed, or the end has come.
+        self.changed = threading.Condition(self.mutex)
+        self.session = Session(
+            endpoint,
+            settings,
+            outlet_of,
+            credentials=credentials,
+            hint=f"tried {url}{hint}",
+            clock=clock,
+        )
+        self._waker = Waker()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._held_open = False
+        #: Why the endpoint is of no use any more; None while it is. After a refused login, public channels that are
+        #: subscribed here bring it back; any other failure is the end.
+        self.failure: OkxWsError | None = None
+        #: The newest reason for being down, for the texts of time-outs.
+        self.last_error = ""
+        self._app: LinkApp | None = None
+        #: Reconnect attempts since the last healthy link.
+        self._attempt = 0
+        self._up_at = 0.0
+        #: Outlets that are full (also while there is no link), and since when reading pauses for them.
+        self._congested: list[Outlet] = []
+        self._paused_at: float | None = None
+        # Counts for `stats()`.
+        self.connects = 0
+        self._bytes_before = 0
+
+    # ------------------------------------------------------------------ wishes, from any thread
+
+    def subscribe(self, wishes: list[Wish]) -> list[Stream]:
+        """Want several args all at once, so that they travel in one request; start the thread if needed."""
+        with self.changed:
+            if self._stopping:
+                raise ManagerClosed("the manager is closed")
+            streams = [self.session.subscribe(arg, needs_login, holder) for arg, needs_login, holder in wishes]
+            events = self._take_events()
+            if isinstance(self.failure, LoginError) and self._needed:
+                self.failure = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=f"okx-ws:{self.endpoint}", daemon=True)
+                self._thread.start()  # a daemon: an open link must not keep the interpreter alive
+            self.changed.notify_all()
+        self._waker.wake()
+        self._tell_all(events)
+        return streams
+
+    def unsubscribe(self, stream: Stream, holder: Any) -> None:
+        """`holder` wants `stream` no longer."""
+        with self.changed:
+            self.session.unsubscribe(stream, holder)
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def reconnect_outlets(self) -> None:
+        """Handlers were added or removed: make all outlets anew."""
+        with self.mutex:
+            self.session.routes.reconnect()
+
+    def hold_open(self) -> None:
+        """Have a link even if nothing is wanted; start the thread if needed."""
+        with self.changed:
+            self._held_open = True
+        self.subscribe([])
+
+    def send(self, text: str) -> None:
+        """Send a text as it is, over the present link.
+
+        Raises:
+            ConnectionLost: There is none.
+        """
+        with self.mutex:
+            sent = self.session.send(text)
+        if not sent:
+            raise ConnectionLost(f"{self.endpoint}: not connected")
+        self._waker.wake()
+
+    def nudge(self) -> None:
+        """Something outside has changed that requests may wait for."""
+        with self.mutex:
+            self.session.nudge()
+        self._waker.wake()
+
+    def resume(self) -> None:
+        """A queue has room again: go on reading."""
+        with self.changed:
+            self.changed.notify_all()
+        self._waker.wake()
+
+    # ------------------------------------------------------------------ the end
+
+    def stop(self) -> None:
+        """Ask the thread to end; returns at once."""
+        with self.changed:
+            self._stopping = True
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def join(self, until: float) -> bool:
+        """Wait for the thread to end, until `until` (monotonic); return whether it has."""
+        if self._thread is not None and not self.is_current():
+            self._thread.join(max(0.0, until - time.monotonic()))
+        return self._thread is None or not self._thread.is_alive()
+
+    def abort(self) -> None:
+        """Cut the socket: the thread hangs in user code, or the peer holds it."""
+        app = self._app
+        if app is not None:
+            app.wire.abort()
+
+    def is_current(self) -> bool:
+        """Tell whether the caller runs on this connection's thread."""
+        return threading.current_thread() is self._thread
+
+    # ------------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_wish():
+                try:
+                    loss = self._link()
+                    if not self._stopping:
+                        self._after(loss)
+                except Exception as exc:  # a bug of ours must cost an attempt, not the thread: others wait for it
+                    self.last_error = f"internal error: {exc!r}"
+                    log.exception("%s: the connection's own code failed", self.endpoint)
+                    self._pause(SLICE_S)
+        finally:
+            if self._stopping:
+                self._fail(ManagerClosed("the manager is closed"))
+            self._waker.close()
+
+    def _wait_for_wish(self) -> bool:
+        """Wait until a link is needed, and there is room for what it brings; return False at the end."""
+        with self.changed:
+            while not self._stopping and not isinstance(self.failure, ConnectionLost):
+                if self._needed and not self._still_congested():
+                    return True
+                self.changed.wait(SLICE_S)
+        return False
+
+    @property
+    def _needed(self) -> bool:
+        return self.session.needed or (self._held_open and self.session.login_error is None)
+
+    def _link(self) -> Loss:
+        """Dial and run one link; return why it ended."""
+        settings = self._settings
+        poller: Poller | None = None
+        wire: Wire | None = None
+        try:
+            poller = Poller(self._waker, lambda: self._stopping)
+            wire = self._dial(poller)
+            self._app = app = LinkApp(self.url, wire, self, settings.max_message_bytes)
+            app.run_forever(ping_interval=settings.ping_interval)
+            return app.loss or Loss(1006, "the upgrade failed", opened=False)
+        except WireError as exc:
+            return Loss(1006, str(exc), opened=False)
+        except Stopped:
+            return Loss(1000, "closed by us", opened=False)
+        except OSError as exc:  # no file descriptor left, for example
+            return Loss(1006, f"this machine refuses a connection: {exc.strerror or exc}", opened=False)
+        finally:
+            self._app = None
+            self._paused_at = None
+            with self.changed:
+                self.session.link_down()
+                self.changed.notify_all()
+            if wire is not None:
+                self._bytes_before += wire.bytes_in
+                wire.close()
+            if poller is not None:
+                poller.close()
+
+    def _dial(self, poller: Poller) -> Wire:
+        """Connect, with TLS if the address says so; `connect_timeout` does not count the wait for a free place."""
+        parts = urlsplit(self.url)
+        host = str(parts.hostname)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        deadline = time.monotonic() + self._settings.connect_timeout
+        proxy = proxy_for(self.url, self._settings.proxy)
+        first = (host, port) if proxy is None else (proxy.host, proxy.port)
+        addresses = resolve(*first, poller, self._waker, deadline)
+        target = host
+        if proxy is not None and proxy.scheme == "socks5":
+            target = resolve(host, port, poller, self._waker, deadline)[0][4][0]
+        deadline += self._wait_for_place(host, port, poller)
+        sock = open_tcp(addresses, poller, self._waker, deadline)
+        wire = Wire(sock, poller, self._waker, self._settings.write_timeout)
+        try:
+            wire.deadline = deadline
+            if proxy is not None:
+                open_tunnel(wire, proxy, target, port)
+            if parts.scheme == "wss":
+                wire.start_tls(self._settings.tls, host)
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def _wait_for_place(self, host: str, port: int, poller: Poller) -> float:
+        """Keep within OKX's connects a second; return the seconds waited."""
+        now = time.monotonic()
+        with _budgets_lock:
+            start = _budgets.setdefault((host, port), ConnectBudget()).reserve(self._settings.limits, now)
+        while time.monotonic() < start:
+            poller.wait(start)
+            self._waker.clear()
+        return start - now
+
+    def _after(self, loss: Loss) -> None:
+        """Tell a loss, and wait before the next attempt, or give the endpoint up."""
+        now = time.monotonic()
+        meaning = CLOSE_CODES.get(loss.code, "")
+        self.last_error = text = loss.reason or meaning
+        if loss.opened:
+            self._tell(Event("disconnected", self.endpoint, code=str(loss.code), msg=text))
+            if now - self._up_at >= self._settings.backoff.healthy_s:
+                self._attempt = 0
+        with self.changed:
+            # A login that was refused with something to retry may be followed by a close; the key is still good.
+            fatal = loss.code in FATAL_CLOSES and not (loss.code == 4001 and self.session.login_pending)
+            if fatal and self.session.login_error is None:
+                self.session.refuse_login(str(loss.code), text)
+            needed = self._needed
+            events = self._take_events()
+            if self.session.login_error is not None and not needed:
+                self.failure = self.session.login_error  # before anybody can subscribe to what needs no login
+                self.changed.notify_all()
+        self._tell_all(events)
+        if self.failure is not None:
+            self._failed()
+        elif not self._settings.reconnect:
+            self._fail(ConnectionLost(f"{self.endpoint}: {text} (reconnect=False)"))
+        elif needed:
+            self._back_off(loss, text)
+
+    def _back_off(self, loss: Loss, text: str) -> None:
+        self._attempt += 1
+        policy = self._settings.backoff
+        # Jitter spreads clients, it guards no secret. What repeats itself is tried at the longest distance.
+        slow = loss.code in SLOW_CLOSES
+        delay = policy.cap_s if slow else delay_before(self._attempt, policy, random.random())  # noqa: S311
+        self._tell(Event("reconnecting", self.endpoint, attempt=self._attempt, delay_s=delay, msg=text))
+        self._pause(delay)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        with self.changed:
+            while not self._stopping and (left := until - time.monotonic()) > 0:
+                self.changed.wait(min(left, SLICE_S))
+
+    def _fail(self, error: OkxWsError) -> None:
+        with self.changed:
+            self.failure = error
+            self.changed.notify_all()
+        self._failed()
+
+    # ------------------------------------------------------------------ what the link tells (LinkOwner)
+
+    def link_opened(self, app: LinkApp, now: float) -> None:
+        """The upgrade succeeded: tell, and have what is wanted sent."""
+        self._up_at = now
+        self.connects += 1
+        with self.changed:
+            self.session.link_up(now, app.ping_every)
+            self.changed.notify_all()
+        self._tell(Event("connected", self.endpoint, msg=self.url))
+
+    def received(self, payloads: list[bytes]) -> None:
+        """Sort what arrived, and deliver it outside the mutex."""
+        session = self.session
+        with self.mutex:
+            batches = session.receive(payloads, time.monotonic(), time.time_ns() // 1_000_000)
+            if session.events:
+                self.changed.notify_all()
+            events = self._take_events()
+            urgent = session.due == 0.0
+        self._tell_all(events)
+        if self._raw is not None:
+            batches = [(self._raw, [payload for payload in payloads if payload != b"pong"]), *batches]
+        for outlet, batch in batches:
+            if outlet.deliver(batch):
+                self._congested.append(outlet)
+        if urgent and self._app is not None:
+            self._app.wire.serve_soon()
+
+    def control_pong(self, payload: bytes) -> None:
+        """A control pong proves nothing (see `Heartbeat`), but somebody may want to know."""
+        self._pong(payload)
+
+    def serve(self, now: float, idle: bool) -> float:
+        """Send what the session has to send."""
+        app = self._app
+        assert app is not None  # called by its wire
+        try:
+            with self.mutex:
+                life = app.reader.life_at()
+                if life is not None:
+                    self.session.heartbeat.life(life)
+                texts = self.session.pump(now, idle)
+                due = self.session.due
+        finally:
+            with self.mutex:
+                events = self._take_events()
+            self._tell_all(events)
+        for text in texts:
+            if text == PING:
+                app.send_ping()
+            else:
+                app.send_text(self._sign() if text == LOGIN else text)
+        return due if self._paused_at is None else min(due, self._paused_at + self._settings.block_timeout)
+
+    def _sign(self) -> str:
+        """Return a login signed now; outside the mutex, since it may call users' code."""
+        assert self._login is not None  # the session asks for logins only with credentials
+        try:
+            return self._login()
+        except Exception as exc:
+            log.exception("%s: the login could not be made", self.endpoint)
+            raise LinkFault(f"the login could not be made: {type(exc).__name__}") from exc
+
+    def must_pause(self) -> bool:
+        """Tell whether a full queue stops the reading; a link that has to wait too long falls."""
+        if not self._congested:
+            return False
+        paused = self._still_congested()
+        now = time.monotonic()
+        with self.mutex:
+            self.session.heartbeat.pause(paused, now)
+        if not paused:
+            self._paused_at = None
+        elif self._paused_at is None:
+            self._paused_at = now
+            if self._app is not None:
+                self._app.wire.serve_soon()  # the next time to be served has changed
+        elif now >= self._paused_at + self._settings.block_timeout:
+            raise LinkFault(f"overflow: a queue stayed full for {self._settings.block_timeout:g} s")
+        return paused
+
+    # ------------------------------------------------------------------ inside
+
+    def _still_congested(self) -> bool:
+        self._congested = [outlet for outlet in self._congested if outlet.congested]
+        return bool(self._congested)
+
+    def _take_events(self) -> list[Event]:
+        events, self.session.events = self.session.events, []
+        return events
+
+    def _tell_all(self, events: list[Event]) -> None:
+        for event in events:
+            self._tell(event)
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of WebSocket traffic that came, over all links."""
+        app = self._app
+        return self._bytes_before + (app.wire.bytes_in if app is not None else 0)
