@@ -1,0 +1,14 @@
+"""A local OKX on loopback, to try things out and to test against. Needs the extra ``okx-ws[exchange]``.
+
+It shares no code with the client's protocol: both are written from OKX's documentation, so that they can disagree.
+"""
+
+try:
+    from .server import LocalExchange
+except ModuleNotFoundError as exc:
+    raise ModuleNotFoundError(f"{exc.name} is missing: pip install 'okx-ws[exchange]'", name=exc.name) from exc
+
+from .accounts import Account
+from .replay import Recording
+
+__all__ = ["Account", "LocalExchange", "Recording"]

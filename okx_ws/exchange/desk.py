@@ -1,0 +1,166 @@
+"""A desk: the server's side of one connection. Pure: told a text and the time, it answers with frames.
+
+It acknowledges, refuses and logs in as OKX does; what it accepts goes to the hub (`Hub.join`, `Hub.leave`), which
+pushes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import orjson
+
+from .accounts import Account, login_refusal
+from .rules import refusal, rule_of
+
+__all__ = ["Desk", "Hub", "arg_id", "frame"]
+
+Arg = dict[str, str]
+
+#: OKX repeats what it could not read, up to a length.
+REPEAT_CHARS = 200
+
+
+def frame(message: dict[str, Any]) -> str:
+    """Return the text of a frame."""
+    return orjson.dumps(message).decode()
+
+
+def arg_id(arg: dict[str, Any]) -> str:
+    """Return what identifies an arg on one connection: its keys and values, in any order, extraParams aside."""
+    return orjson.dumps(plain(arg), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def plain(arg: dict[str, Any]) -> dict[str, Any]:
+    """Return an arg as acks and pushes show it: extraParams are not echoed."""
+    return {key: value for key, value in arg.items() if key != "extraParams"}
+
+
+class Hub(Protocol):
+    """What a desk needs from the exchange."""
+
+    accounts: dict[str, Account]
+    demo: bool
+    echo_error_ids: bool
+
+    def known(self, channel: str) -> Any:
+        """Every instId or sprdId a channel takes."""
+
+    def recorded(self, arg: Arg) -> bool:
+        """Tell whether frames of this arg are being replayed: then they are served to anybody, anywhere."""
+
+    def join(self, desk: Desk, args: list[Arg]) -> None:
+        """Push what belongs to these args from now on; they were accepted by one request."""
+
+    def leave(self, desk: Desk, arg: Arg) -> None:
+        """Push it no longer."""
+
+
+class Desk:
+    """The server's side of one connection.
+
+    Args:
+        endpoint: The path the client took.
+        hub: The exchange behind it.
+        send: Sends a frame to the client.
+    """
+
+    def __init__(self, endpoint: str, hub: Hub, send: Callable[[str], None]) -> None:
+        self.endpoint = endpoint
+        self.send = send
+        self._hub = hub
+        self.connId = secrets.token_hex(4)
+        self.account: Account | None = None
+        #: What it is subscribed to, by `arg_id`.
+        self.args: dict[str, Arg] = {}
+        #: Every request that could be read, for tests.
+        self.requests: list[dict[str, Any]] = []
+
+    def receive(self, text: str, now_s: float) -> None:
+        """Act on a text of the client's; `now_s` is the server's clock, Unix seconds."""
+        if text == "ping":
+            self.send("pong")
+            return
+        try:
+            request = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            request = None
+        if not isinstance(request, dict) or "op" not in request:
+            self._error("60012", f"Illegal request: {text[:REPEAT_CHARS]}", None)
+            return
+        self.requests.append(request)
+        op, id = request["op"], request.get("id")
+        args = request.get("args")
+        if op == "login":
+            self._login(args, now_s)
+        elif op not in ("subscribe", "unsubscribe"):
+            self._error("60019", f"Invalid op: {op}", id)
+        elif not isinstance(args, list) or not args or not all(isinstance(arg, dict) for arg in args):
+            self._error("60012", f"Invalid request: {text[:REPEAT_CHARS]}", id)
+        elif op == "subscribe":
+            self._subscribe(args, id)
+        else:
+            self._unsubscribe(args, id)
+
+    def _login(self, args: Any, now_s: float) -> None:
+        if self.account is not None:
+            self._error("60031", "No multiple or repeated logins are allowed", None)
+            return
+        account, code, msg = login_refusal(args, self._hub.accounts, now_s, self._hub.demo)
+        if account is None:
+            self._error(code, msg, None)
+            return
+        self.account = account
+        self.send(frame({"event": "login", "code": "0", "msg": "", "connId": self.connId}))
+
+    def _subscribe(self, args: list[Arg], id: Any) -> None:
+        accepted = []
+        for arg in args:
+            if not self._hub.recorded(arg):
+                refused = refusal(
+                    self.endpoint,
+                    arg,
+                    logged_in=self.account is not None,
+                    vip=self.account is not None and self.account.level >= 4,
+                    known=self._hub.known,
+                )
+                if refused is not None:
+                    self._error(*refused, id)
+                    continue
+            self._ack("subscribe", arg, id)
+            # A second subscription to a live arg is acknowledged again, and changes nothing.
+            if arg_id(arg) not in self.args:
+                self.args[arg_id(arg)] = arg
+                accepted.append(arg)
+        if accepted:
+            self._hub.join(self, accepted)
+
+    def _unsubscribe(self, args: list[Arg], id: Any) -> None:
+        for arg in args:
+            if self.args.pop(arg_id(arg), None) is not None:
+                self._hub.leave(self, arg)
+            self._ack("unsubscribe", arg, id)
+
+    def leave_all(self) -> None:
+        """The connection is gone."""
+        for arg in self.args.values():
+            self._hub.leave(self, arg)
+        self.args.clear()
+
+    def _ack(self, event: str, arg: Arg, id: Any) -> None:
+        first = {} if id is None else {"id": id}
+        self.send(frame({**first, "event": event, "arg": plain(arg), "connId": self.connId}))
+
+    def _error(self, code: str, msg: str, id: Any) -> None:
+        first = {"id": id} if id is not None and self._hub.echo_error_ids else {}
+        self.send(frame({**first, "event": "error", "msg": msg, "code": code, "connId": self.connId}))
+
+    def push(self, arg: Arg, push: dict[str, Any]) -> None:
+        """Send a push; of a channel that needs a login, its arg carries the account's uid."""
+        rule = rule_of(arg["channel"])
+        shown: dict[str, Any] = plain(arg)
+        if self.account is not None and rule is not None and rule.login:
+            shown["uid"] = self.account.uid
+        self.send(frame({"arg": shown, **push}))

@@ -1,0 +1,203 @@
+"""The hub: who is subscribed to what, and what they get pushed; and the lines it goes out by.
+
+Everything here runs on the exchange's own thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+
+from .accounts import Account
+from .desk import Arg, Desk, arg_id
+from .feeds import Feed, make_feed
+from .markets import World
+from .replay import Recording
+
+__all__ = ["FAST_STEP_MS", "Hub", "Line", "run_later"]
+
+#: World milliseconds of a step while a 10 ms channel has subscribers.
+FAST_STEP_MS = 10.0
+
+#: Frames a client may lag behind; beyond, it is cut off with 4005, as OKX does.
+OUTBOX_FRAMES = 50_000
+#: A replay lets a client lag this far behind, then waits for it.
+REPLAY_AHEAD = 2_000
+
+#: A client that does not answer a close is cut after this long.
+CLOSE_S = 0.5
+
+#: ``account`` is repeated this often, in the world's time.
+ACCOUNT_EVERY_MS = 5_000
+
+_tasks: set[asyncio.Future[Any]] = set()
+
+
+def run_later(work: Coroutine[Any, Any, Any]) -> None:
+    """Run a coroutine in the background; the set keeps it from being collected before it is done."""
+    task = asyncio.ensure_future(work)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+class Line:
+    """One connection: its desk, its outbox, its idle timer."""
+
+    def __init__(self, ws: ServerConnection, endpoint: str, hub: Hub) -> None:
+        self.ws = ws
+        self.endpoint = endpoint
+        self.desk = Desk(endpoint, hub, self.send)
+        self._outbox: deque[str] = deque()
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self.active_at = time.monotonic()
+
+    def send(self, text: str) -> None:
+        """Queue a frame; a client too slow for what is queued already is cut off."""
+        if len(self._outbox) >= OUTBOX_FRAMES:
+            self._outbox.clear()
+            self.close(4005, "Buffer is full")
+            return
+        self._outbox.append(text)
+        self._filled.set()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close the connection; a client that does not follow in time, or does not even read, is cut."""
+        run_later(self._close(code, reason))
+
+    async def _close(self, code: int, reason: str) -> None:
+        try:
+            await asyncio.wait_for(self.ws.close(code, reason), 2 * CLOSE_S)
+        except asyncio.TimeoutError:
+            self.ws.transport.abort()
+
+    async def write(self) -> None:
+        """Send what is queued, for as long as the connection lasts."""
+        while True:
+            await self._filled.wait()
+            while self._outbox:
+                await self.ws.send(self._outbox.popleft())
+                self.active_at = time.monotonic()
+            self._filled.clear()
+            self._emptied.set()
+
+    async def room(self) -> None:
+        """Wait until the client has caught up."""
+        while len(self._outbox) >= REPLAY_AHEAD:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+
+class Hub:
+    """Who is subscribed to what, and what they get; a desk knows it as `desk.Hub`."""
+
+    def __init__(self, world: World, accounts: dict[str, Account], demo: bool, echo_error_ids: bool) -> None:
+        self.world = world
+        self.accounts = accounts
+        self.demo = demo
+        self.echo_error_ids = echo_error_ids
+        self.recordings: list[tuple[Recording, float | None]] = []
+        self._feeds: dict[str, tuple[Arg, Feed, set[Desk]]] = {}
+        self._accounts: dict[Desk, tuple[Arg, float]] = {}
+        self._lines: dict[Desk, Line] = {}
+        self._places = {instId for instId in world.markets}
+        self._swaps = {name for name, market in world.markets.items() if market.instrument.instType == "SWAP"}
+
+    def known(self, channel: str) -> Any:
+        """Every instId a channel takes."""
+        if channel.startswith("index-"):
+            return self.world.indices
+        return self._swaps if channel == "funding-rate" else self._places
+
+    def recorded(self, arg: Arg) -> bool:
+        """Tell whether frames of this arg are being replayed."""
+        return any(arg_id(arg) in recording.arg_ids for recording, _ in self.recordings)
+
+    def join(self, desk: Desk, args: list[Arg]) -> None:
+        """Start pushing what belongs to these args."""
+        for arg in args:
+            if not self.recorded(arg):
+                self._join_feed(desk, arg)
+        ids = {arg_id(arg) for arg in args}
+        for recording, speed in self.recordings:
+            if ids & set(recording.arg_ids):
+                run_later(self._play(recording, speed, self._lines[desk], ids))
+
+    def _join_feed(self, desk: Desk, arg: Arg) -> None:
+        if arg["channel"] == "account":
+            self._push_account(desk, arg)
+            return
+        known = self._feeds.get(arg_id(arg))
+        if known is None:
+            feed = make_feed(self.world, arg)
+            if feed is None:
+                return
+            known = self._feeds[arg_id(arg)] = (arg, feed, set())
+        known[2].add(desk)
+        for push in known[1].first():
+            desk.push(arg, push)
+
+    def leave(self, desk: Desk, arg: Arg) -> None:
+        """Stop pushing an arg."""
+        self._accounts.pop(desk, None) if arg["channel"] == "account" else None
+        known = self._feeds.get(arg_id(arg))
+        if known is not None:
+            known[2].discard(desk)
+            if not known[2]:
+                del self._feeds[arg_id(arg)]
+
+    @property
+    def fast(self) -> bool:
+        """A 10 ms channel has subscribers."""
+        return any(feed.every_ms <= FAST_STEP_MS for _, feed, _ in self._feeds.values() if feed.every_ms > 1)
+
+    def step(self, dt_ms: float) -> None:
+        """Let the world go on, and push what comes of it."""
+        trades = self.world.step(dt_ms)
+        for arg, feed, desks in list(self._feeds.values()):
+            for push in feed.due(trades):
+                for desk in desks:
+                    desk.push(arg, push)
+        for desk, (arg, at) in list(self._accounts.items()):
+            if self.world.now_ms >= at + ACCOUNT_EVERY_MS:
+                self._push_account(desk, arg)
+
+    def _push_account(self, desk: Desk, arg: Arg) -> None:
+        assert desk.account is not None  # the rule demands a login
+        self._accounts[desk] = (arg, self.world.now_ms)
+        page = {"eventType": "snapshot", "curPage": 1, "lastPage": True}
+        desk.push(arg, {**page, "data": [desk.account.snapshot(self.world, arg.get("ccy"))]})
+
+    async def _play(self, recording: Recording, speed: float | None, line: Line, ids: set[str]) -> None:
+        """Send the recorded frames of these args, in their order and, at a `speed`, with their distances."""
+        start = time.monotonic()
+        for recorded in recording.frames:
+            if recorded.arg_id not in ids:
+                continue
+            if line.desk not in self._lines:
+                return
+            if speed is not None:
+                await asyncio.sleep(max(0.0, start + recorded.at_s / speed - time.monotonic()))
+            await line.room()
+            if recorded.arg_id in line.desk.args:
+                line.send(recorded.text)
+
+    def attach(self, line: Line) -> None:
+        """A connection is open."""
+        self._lines[line.desk] = line
+
+    def detach(self, line: Line) -> None:
+        """A connection is gone."""
+        line.desk.leave_all()
+        self._accounts.pop(line.desk, None)
+        self._lines.pop(line.desk, None)
+
+    @property
+    def lines(self) -> list[Line]:
+        """The open connections."""
+        return list(self._lines.values())

@@ -1,0 +1,276 @@
+"""Markets that move: indices that walk, order books that follow them, trades that happen. Pure, and seeded.
+
+A step of a market brings changes of levels near the top, and trades: now and then a small one, and whenever the fair
+price has left the spread, one that sweeps the book up to it. Sizes are lots, prices are ticks; nobody is matched here.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import random
+from dataclasses import dataclass
+
+from .instruments import Instrument
+
+__all__ = ["Index", "Market", "Trade", "World"]
+
+DEPTH = 400
+DAY_MS = 86_400_000
+
+#: Where the indices start: figures of July 2026.
+START = {"BTC-USDT": 64_200.0, "BTC-USDC": 64_190.0, "BTC-USD": 64_180.0, "ETH-USDT": 1_830.0, "SOL-USDT": 78.0}
+
+#: Relative standard deviation of an index over a second: about 50 % a year.
+VOLATILITY = 0.5 / math.sqrt(365 * 86_400)
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One taker order's trades at one price, as the channel ``trades`` shows them; `count` of them up to `tradeId`."""
+
+    tradeId: int
+    ticks: int
+    lots: int
+    side: str
+    ts: int
+    count: int
+    seqId: int
+
+
+class Index:
+    """A price that walks, with the statistics OKX's index-tickers shows."""
+
+    def __init__(self, instId: str, price: float) -> None:
+        self.instId = instId
+        self.price = self.open24h = self.high24h = self.low24h = price
+        self.sodUtc0 = price * 0.998
+        self.sodUtc8 = price * 1.001
+
+    def step(self, dt_ms: float, rng: random.Random) -> None:
+        """Walk for `dt_ms`."""
+        self.price *= math.exp(rng.gauss(0.0, VOLATILITY * math.sqrt(dt_ms / 1000)))
+        self.high24h = max(self.high24h, self.price)
+        self.low24h = min(self.low24h, self.price)
+
+
+class Side:
+    """One side of a book: sizes by price, and the prices in order, best last."""
+
+    def __init__(self, sign: int) -> None:
+        #: 1 for bids, -1 for asks: sign * ticks grows towards the best.
+        self.sign = sign
+        self.levels: dict[int, tuple[int, int]] = {}
+        self._keys: list[int] = []
+
+    @property
+    def best(self) -> int:
+        """The best price; a side is never empty."""
+        return self.sign * self._keys[-1]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def put(self, ticks: int, lots: int, orders: int) -> None:
+        """Set a level; 0 lots delete it, but never the last one."""
+        known = ticks in self.levels
+        if lots > 0:
+            if not known:
+                bisect.insort(self._keys, self.sign * ticks)
+            self.levels[ticks] = (lots, orders)
+        elif known and len(self._keys) > 1:
+            del self._keys[bisect.bisect_left(self._keys, self.sign * ticks)]
+            del self.levels[ticks]
+
+    def top(self, depth: int) -> list[int]:
+        """Return the `depth` best prices, best first."""
+        return [self.sign * key for key in self._keys[: -depth - 1 : -1]]
+
+    def worst(self) -> int:
+        """Return the worst price."""
+        return self.sign * self._keys[0]
+
+
+class Market:
+    """The market of one instrument."""
+
+    def __init__(self, instrument: Instrument, fair: float, rng: random.Random) -> None:
+        self.instrument = instrument
+        self._rng = rng
+        self.bids, self.asks = Side(1), Side(-1)
+        #: Of the book; grows by uneven steps, as OKX's does.
+        self.seqId = rng.randrange(10**9, 10**10)
+        self._tradeId = rng.randrange(10**8, 10**9)
+        middle = instrument.ticks(fair)
+        self.fair = fair
+        self._lay(self.bids, middle - 1)
+        self._lay(self.asks, middle + 1)
+        self.last_ticks = middle
+        self.last_lots = self._lots()
+        self.open24h = fair * rng.uniform(0.97, 1.03)
+        self.high24h = max(fair, self.open24h) * rng.uniform(1.001, 1.02)
+        self.low24h = min(fair, self.open24h) * rng.uniform(0.98, 0.999)
+        self.sodUtc0, self.sodUtc8 = fair * rng.uniform(0.98, 1.02), fair * rng.uniform(0.98, 1.02)
+        #: Lots traded in 24 hours.
+        self.vol24h = self._lots() * rng.randrange(50_000, 200_000)
+        self.openInterest = self._lots() * 30_000
+
+    def _lots(self) -> int:
+        return max(1, round(self.instrument.typical_lots * self._rng.expovariate(1.0)))
+
+    def _orders(self) -> int:
+        return self._rng.choice((1, 1, 1, 1, 2, 2, 3, 5, 8))
+
+    def _lay(self, side: Side, start: int) -> None:
+        """Lay levels from `start` away from the middle, down to one tick at the least."""
+        ticks = max(1, start)
+        while len(side) < DEPTH and ticks >= 1:
+            side.put(ticks, self._lots(), self._orders())
+            ticks -= side.sign * self._rng.choice((1, 1, 2, 3))
+
+    def step(self, fair: float, dt_ms: float, ts: int) -> list[Trade]:
+        """Let `dt_ms` go by with the fair price now `fair`; return what was traded."""
+        rng = self._rng
+        self.fair = fair
+        busy = dt_ms / 100
+        changes = min(60, round(rng.expovariate(1.0 / (6 * busy))))
+        if changes:
+            self.seqId += rng.randrange(1, 40)
+        for _ in range(changes):
+            self._change()
+        trades = []
+        target = self.instrument.ticks(fair)
+        if target > self.asks.best:
+            trades += self._sweep(self.asks, "buy", target, ts)
+        elif target < self.bids.best:
+            trades += self._sweep(self.bids, "sell", target, ts)
+        elif rng.random() < min(1.0, 0.25 * busy):
+            side, taker = rng.choice(((self.asks, "buy"), (self.bids, "sell")))
+            trades.append(self._take(side, taker, self._lots(), ts))
+        self._keep_depth(self.bids)
+        self._keep_depth(self.asks)
+        return trades
+
+    def _change(self) -> None:
+        """Add, change or cancel one level, most often near the best; never cross the book."""
+        rng = self._rng
+        side, other = rng.choice(((self.bids, self.asks), (self.asks, self.bids)))
+        away = int(rng.expovariate(1 / 8)) - 1
+        ticks = side.best - side.sign * away
+        if ticks < 1 or side.sign * ticks >= side.sign * other.best:
+            return
+        known = side.levels.get(ticks)
+        side.put(ticks, 0 if known and rng.random() < 0.35 else self._lots(), self._orders())
+
+    def _sweep(self, side: Side, taker: str, target: int, ts: int) -> list[Trade]:
+        """Trade through up to five levels towards `target`, and let the other side follow."""
+        trades = []
+        for _ in range(5):
+            if side.sign * side.best < side.sign * target or len(side) < 2:
+                break
+            trades.append(self._take(side, taker, side.levels[side.best][0], ts))
+        other = self.bids if side is self.asks else self.asks
+        self._lay_one(other, side.best + side.sign)
+        return trades
+
+    def _lay_one(self, side: Side, ticks: int) -> None:
+        if ticks >= 1 and ticks not in side.levels:
+            side.put(ticks, self._lots(), self._orders())
+
+    def _take(self, side: Side, taker: str, lots: int, ts: int) -> Trade:
+        """Trade against the best level of `side`, with one order or several."""
+        rng = self._rng
+        ticks = side.best
+        have, orders = side.levels[ticks]
+        lots = min(lots, have)
+        side.put(ticks, have - lots, max(1, orders - 1))
+        count = min(lots, rng.choice((1, 1, 1, 2, 3)))
+        self._tradeId += count
+        self.seqId += rng.randrange(1, 12)
+        self.last_ticks, self.last_lots = ticks, lots
+        self.vol24h += lots
+        price = self.instrument.price(ticks)
+        self.high24h, self.low24h = max(self.high24h, price), min(self.low24h, price)
+        return Trade(self._tradeId, ticks, lots, taker, ts, count, self.seqId)
+
+    def _keep_depth(self, side: Side) -> None:
+        while len(side) > DEPTH:
+            side.put(side.worst(), 0, 0)
+        while len(side) < DEPTH and side.worst() - side.sign >= 1:
+            side.put(max(1, side.worst() - side.sign * self._rng.choice((1, 1, 2))), self._lots(), self._orders())
+
+    # ------------------------------------------------------------------ what others read
+
+    def rows(self, side: Side, depth: int) -> list[list[str]]:
+        """Return the best levels as OKX writes them: ``[px, sz, "0", orders]``."""
+        return [self.level_row(side, ticks) for ticks in side.top(depth)]
+
+    def level_row(self, side: Side, ticks: int) -> list[str]:
+        """Return one level; a size of ``"0"`` if it is gone."""
+        lots, orders = side.levels.get(ticks, (0, 0))
+        return [self.instrument.px(ticks), self.instrument.sz(lots), "0", str(orders)]
+
+    @property
+    def mark(self) -> int:
+        """The mark price in ticks: the fair price, kept within the book's spread."""
+        return min(max(self.instrument.ticks(self.fair), self.bids.best), self.asks.best)
+
+
+class World:
+    """All indices and markets, and their clock.
+
+    Args:
+        instruments: What is listed.
+        now_ms: Where the clock starts.
+        seed: The same seed and the same steps give the same world.
+    """
+
+    def __init__(self, instruments: list[Instrument], now_ms: int, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self.now_ms = float(now_ms)
+        self.indices = {name: Index(name, price) for name, price in START.items()}
+        self.markets = {i.instId: Market(i, self._fair(i), self._rng) for i in instruments}
+
+    @property
+    def ts(self) -> int:
+        """The clock in whole milliseconds."""
+        return int(self.now_ms)
+
+    def step(self, dt_ms: float) -> dict[str, list[Trade]]:
+        """Let `dt_ms` go by; return the trades by instId."""
+        self.now_ms += dt_ms
+        for index in self.indices.values():
+            index.step(dt_ms, self._rng)
+        found = {}
+        for instId, market in self.markets.items():
+            trades = market.step(self._fair(market.instrument), dt_ms, self.ts)
+            if trades:
+                found[instId] = trades
+        return found
+
+    def _fair(self, instrument: Instrument) -> float:
+        """Return the price an instrument should have: its index with a premium, or an option's value in coin."""
+        index = self.indices[instrument.index].price
+        if instrument.instType == "SPOT":
+            return index
+        if instrument.instType == "SWAP":
+            return index * 1.0002
+        years = max(instrument.expTime - self.now_ms, 0.0) / (365 * DAY_MS)
+        if instrument.instType == "FUTURES":
+            return index * (1 + 0.05 * years)
+        return option_value(index, float(instrument.stk), years, instrument.optType)
+
+
+def option_value(index: float, strike: float, years: float, kind: str) -> float:
+    """Return an option's value in units of the coin: Black 1976 with a volatility of 50 %."""
+    deviation = 0.5 * math.sqrt(years) or 1e-9
+    d1 = math.log(index / strike) / deviation + deviation / 2
+    d2 = d1 - deviation
+    sign = 1 if kind == "C" else -1
+    value = sign * (index * normal(sign * d1) - strike * normal(sign * d2))
+    return max(value / index, 0.0005)
+
+
+def normal(x: float) -> float:
+    """Return the cumulative normal distribution."""
+    return 0.5 * (1 + math.erf(x / math.sqrt(2)))

@@ -1,0 +1,104 @@
+"""The rows of pushes that describe a state: from a market to a dict in OKX's shape. Pure; ``ts`` is added by the feed.
+
+Fields after OKX v5 docs, each channel's page, read June 2026.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .markets import Index, Market, World
+
+__all__ = ["funding_row", "index_row", "interest_row", "limit_row", "mark_row", "ticker_row"]
+
+Push = dict[str, Any]
+
+FUNDING_MS = 8 * 3_600_000
+
+
+def ticker_row(market: Market) -> Push:
+    """Return the row of ``tickers``, also that of REST's ticker."""
+    place = market.instrument
+    best_ask, best_bid = market.asks.best, market.bids.best
+    turnover = float(place.sz(market.vol24h)) * place.price(market.last_ticks)
+    return {
+        "instType": place.instType,
+        "instId": place.instId,
+        "last": place.px(market.last_ticks),
+        "lastSz": place.sz(market.last_lots),
+        "askPx": place.px(best_ask),
+        "askSz": place.sz(market.asks.levels[best_ask][0]),
+        "bidPx": place.px(best_bid),
+        "bidSz": place.sz(market.bids.levels[best_bid][0]),
+        "open24h": place.px(place.ticks(market.open24h)),
+        "high24h": place.px(place.ticks(market.high24h)),
+        "low24h": place.px(place.ticks(market.low24h)),
+        "volCcy24h": format(turnover, ".4f"),
+        "vol24h": place.sz(market.vol24h),
+        "sodUtc0": place.px(place.ticks(market.sodUtc0)),
+        "sodUtc8": place.px(place.ticks(market.sodUtc8)),
+    }
+
+
+def index_row(index: Index) -> Push:
+    """Return the row of ``index-tickers``."""
+    return {
+        "instId": index.instId,
+        "idxPx": f"{index.price:.2f}",
+        "open24h": f"{index.open24h:.2f}",
+        "high24h": f"{index.high24h:.2f}",
+        "low24h": f"{index.low24h:.2f}",
+        "sodUtc0": f"{index.sodUtc0:.2f}",
+        "sodUtc8": f"{index.sodUtc8:.2f}",
+    }
+
+
+def mark_row(market: Market) -> Push:
+    """Return the row of ``mark-price``."""
+    place = market.instrument
+    return {"instType": place.instType, "instId": place.instId, "markPx": place.px(market.mark)}
+
+
+def interest_row(market: Market) -> Push:
+    """Return the row of ``open-interest``."""
+    place = market.instrument
+    oi = float(place.sz(market.openInterest))
+    return {
+        "instType": place.instType,
+        "instId": place.instId,
+        "oi": place.sz(market.openInterest),
+        "oiCcy": f"{oi * float(place.ctVal or 1):.4f}",
+        "oiUsd": f"{oi * float(place.ctVal or 1) * place.price(market.last_ticks):.2f}",
+    }
+
+
+def limit_row(market: Market) -> Push:
+    """Return the row of ``price-limit``: 5 % around the mark price."""
+    place = market.instrument
+    buy, sell = place.px(round(market.mark * 1.05)), place.px(max(1, round(market.mark * 0.95)))
+    return {"instId": place.instId, "buyLmt": buy, "sellLmt": sell, "enabled": True}
+
+
+def funding_row(world: World, market: Market) -> Push:
+    """Return the row of ``funding-rate``."""
+    place = market.instrument
+    index = world.indices[place.index].price
+    premium = (market.fair - index) / index
+    fundingTime = world.ts - world.ts % FUNDING_MS + FUNDING_MS
+    return {
+        "instType": place.instType,
+        "instId": place.instId,
+        "method": "current_period",
+        "formulaType": "withRate",
+        "fundingRate": f"{premium / 2:.16f}",
+        "nextFundingRate": "",
+        "fundingTime": str(fundingTime),
+        "nextFundingTime": str(fundingTime + FUNDING_MS),
+        "minFundingRate": "-0.00375",
+        "maxFundingRate": "0.00375",
+        "interestRate": "0.0001",
+        "impactValue": "20000",
+        "settState": "settled",
+        "settFundingRate": f"{premium / 3:.16f}",
+        "premium": f"{premium:.16f}",
+    }

@@ -1,0 +1,344 @@
+"""`LocalExchange`: the world, the desks and the sockets, on one thread with an asyncio loop of its own.
+
+Law. Everything but `start`, `stop` and the calls that say so runs on that thread; other threads hand calls over
+(`_call`). Each connection has an outbox and a task that empties it; one that a slow client lets grow past its bound is
+closed with 4005, as OKX does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import trustme
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from .accounts import Account, Key
+from .desk import Desk
+from .hub import CLOSE_S, FAST_STEP_MS, Hub, Line
+from .instruments import make_instruments
+from .markets import World
+from .replay import Recording
+from .rest import HttpServer, RestDesk
+
+__all__ = ["LocalExchange"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PATHS = {f"/ws/v5/{endpoint}": endpoint for endpoint in ("public", "private", "business")}
+
+#: World milliseconds of a step.
+STEP_MS = 100.0
+#: No step comes sooner after the last one, however fast the world runs.
+LEAST_SLEEP_S = 0.005
+
+IDLE_REASON = "No data received in 30s."
+
+
+async def stop_accepting(listeners: Iterable[Any]) -> None:
+    """Accept no more, and let what was just accepted arrive: asyncio loses a connection it accepts while closing."""
+    loop = asyncio.get_running_loop()
+    for listener in listeners:
+        with contextlib.suppress(NotImplementedError):  # Windows; its loop accepts otherwise
+            loop.remove_reader(listener.fileno())
+    for _ in range(3):  # the accepting task, its transport, its protocol
+        await asyncio.sleep(0)
+
+
+class Tracked(ServerConnection):
+    """A connection whose transport can be cut in any state: nothing of it may outlive the loop."""
+
+    def __init__(self, transports: set[asyncio.Transport], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._transports = transports
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transports.add(cast(asyncio.Transport, transport))
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transports.discard(self.transport)
+        super().connection_lost(exc)
+
+
+class LocalExchange:
+    """OKX on loopback: three WebSocket endpoints and REST, with markets that move, for tests and for trying things out.
+
+        with LocalExchange() as exchange, OkxWebSocketManager(urls=exchange.urls) as ws:
+            ws.subscribe("tickers", instId="BTC-USDT")
+            print(ws.get())
+
+    Args:
+        host: Address to listen on.
+        port, rest_port: Ports for WebSocket and REST; 0 picks free ones.
+        tls: Serve wss and https, with a certificate made on the fly; clients trust it with `sslopt`.
+        speed: How many times faster than the clock the world runs (cadences, candles, their ``ts``).
+        seed: The same seed makes the same markets, given the same steps.
+        demo: Be demo trading: other instIdCodes, demo keys only.
+        idle_s: Seconds without traffic until a connection is closed with 4004.
+        accounts: Who may log in; one account with `credentials` if not given.
+        echo_error_ids: Repeat a request's id in an error (OKX's docs do, captures do not show it).
+
+    Raises:
+        OSError: From `start`, if a port cannot be had.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        rest_port: int = 0,
+        tls: bool = False,
+        speed: float = 1.0,
+        seed: int = 1,
+        demo: bool = False,
+        idle_s: float = 30.0,
+        accounts: list[Account] | None = None,
+        echo_error_ids: bool = True,
+    ) -> None:
+        if not speed > 0:
+            raise ValueError(f"speed must be more than 0, not {speed!r}")
+        self._host, self._port, self._rest_port = host, port, rest_port
+        self._tls = tls
+        self._speed = speed
+        self._idle_s = idle_s
+        self.accounts = accounts if accounts is not None else [Account(demo=demo)]
+        now_ms = time.time_ns() // 1_000_000
+        self.world = World(make_instruments(now_ms, demo), now_ms, seed)
+        self.hub = Hub(self.world, {account.apiKey: account for account in self.accounts}, demo, echo_error_ids)
+        self.rest = RestDesk(self.world, self._clock_ms)
+        #: Seconds added to the server's own clock.
+        self.clock_skew_s = 0.0
+        #: Monotonic time of each WebSocket handshake that succeeded.
+        self.connects: list[float] = []
+        #: Every desk there was, the newest last; their `requests` tell what clients asked.
+        self.desks: list[Desk] = []
+        self._transports: set[asyncio.Transport] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._ca_file: Path | None = None
+
+    # ------------------------------------------------------------------ for clients
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The addresses, as a client's `urls` wants them."""
+        ws, http = ("wss", "https") if self._tls else ("ws", "http")
+        found = {endpoint: f"{ws}://{self._host}:{self._port}{path}" for path, endpoint in PATHS.items()}
+        return {**found, "rest": f"{http}://{self._host}:{self._rest_port}"}
+
+    @property
+    def credentials(self) -> Key:
+        """The first account's key, as keyword arguments of a client."""
+        return self.accounts[0].credentials
+
+    @property
+    def sslopt(self) -> dict[str, str] | None:
+        """A client's `sslopt` that trusts this exchange; None without `tls`."""
+        return {"ca_certs": str(self._ca_file)} if self._ca_file is not None else None
+
+    # ------------------------------------------------------------------ life, from any thread
+
+    def start(self) -> LocalExchange:
+        """Listen; returns once clients can connect."""
+        self._thread = threading.Thread(target=self._run, name="okx-exchange", daemon=True)
+        self._thread.start()
+        if not self._started.wait(30):
+            raise TimeoutError("the exchange did not start within 30 s")
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and end the thread; idempotent."""
+        if self._thread is not None and self._thread.is_alive():
+            assert self._loop is not None and self._stopping is not None  # set before `start` returned
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+
+    def __enter__(self) -> LocalExchange:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # ------------------------------------------------------------------ what it can be told to do, from any thread
+
+    def replay(self, path: str | Path, speed: float | None = None) -> Recording:
+        """Serve a file of recorded frames to whoever subscribes to their args, instead of the world's.
+
+        The args of one subscribe request are played together, in the file's order, from its beginning.
+
+        Args:
+            path: One JSON text a line; see `Recording`.
+            speed: None: as fast as the client reads; 1.0: with the distances of the recording; 2.0: twice as fast.
+        """
+        recording = Recording(path)
+        self._call(lambda: self.hub.recordings.append((recording, speed)))
+        return recording
+
+    def drop(self, endpoint: str | None = None) -> int:
+        """Cut connections without a close frame (of one endpoint, or all); return how many."""
+        return self._each(endpoint, lambda line: line.ws.transport.abort())
+
+    def close_all(self, code: int, reason: str = "", endpoint: str | None = None) -> int:
+        """Close connections with this code (of one endpoint, or all); return how many."""
+        return self._each(endpoint, lambda line: line.close(code, reason))
+
+    def say(self, text: str, endpoint: str | None = None) -> int:
+        """Send a text to every client (of one endpoint, or all), whatever it is; return to how many."""
+        return self._each(endpoint, lambda line: line.send(text))
+
+    def _each(self, endpoint: str | None, action: Callable[[Line], None]) -> int:
+        def act() -> int:
+            lines = [line for line in self.hub.lines if endpoint in (None, line.endpoint)]
+            for line in lines:
+                action(line)
+            return len(lines)
+
+        return self._call(act)
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Run `function` on the exchange's thread and return its result."""
+        if self._loop is None or self._thread is None or not self._thread.is_alive():
+            return function()
+
+        async def run() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+
+    # ------------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as exc:
+            self._failure = exc
+        finally:
+            if self._ca_file is not None:
+                self._ca_file.unlink(missing_ok=True)
+            self._started.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        context = self._certify() if self._tls else None
+        http = HttpServer(self.rest)
+        server = await serve(
+            self._serve,
+            self._host,
+            self._port,
+            ssl=context,
+            create_connection=cast(Any, partial(Tracked, self._transports)),  # it asks for a class, and only calls it
+            process_request=self._admit,
+            max_size=65_536,  # a longer request closes with 1009
+            ping_interval=None,  # OKX sends no control pings on its JSON endpoints
+            close_timeout=CLOSE_S,
+            logger=logging.getLogger(f"{__name__}.websockets"),
+        )
+        jobs: list[asyncio.Future[None]] = []
+        try:
+            rest = await asyncio.start_server(http.serve, self._host, self._rest_port, ssl=context)
+            self._port = next(iter(server.sockets)).getsockname()[1]
+            self._rest_port = rest.sockets[0].getsockname()[1]
+            jobs = [asyncio.ensure_future(self._turn_world()), asyncio.ensure_future(self._watch_idle())]
+            self._started.set()
+            log.info("local exchange: %s", ", ".join(self.urls.values()))
+            await self._stopping.wait()
+            await stop_accepting([*server.sockets, *rest.sockets])
+            rest.close()
+        finally:
+            for job in jobs:
+                job.cancel()
+            http.close()
+            await self._hang_up(server)
+
+    async def _hang_up(self, server: Server) -> None:
+        """Close every connection, and cut those that do not follow."""
+        server.close()
+        for patience in (CLOSE_S, None):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(server.wait_closed(), patience)
+            for transport in list(self._transports):
+                transport.abort()
+        await asyncio.sleep(0)  # a transport that was cut is gone one turn later
+
+    def _certify(self) -> ssl.SSLContext:
+        """Make a certificate authority and a certificate for this host."""
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(self._host, "localhost").configure_cert(context)
+        with tempfile.NamedTemporaryFile(prefix="okx-ws-ca-", suffix=".pem", delete=False) as file:
+            file.write(authority.cert_pem.bytes())
+        self._ca_file = Path(file.name)
+        return context
+
+    def _clock_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + int(self.clock_skew_s * 1000)
+
+    def _admit(self, ws: ServerConnection, request: Request) -> Response | None:
+        """Refuse the upgrade on a path that is none."""
+        if urlsplit(request.path).path in PATHS:
+            return None
+        return ws.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+
+    async def _serve(self, ws: ServerConnection) -> None:
+        assert ws.request is not None  # the handshake is over
+        line = Line(ws, PATHS[urlsplit(ws.request.path).path], self.hub)
+        self.connects.append(time.monotonic())
+        self.desks.append(line.desk)
+        self.hub.attach(line)
+        writer = asyncio.ensure_future(line.write())
+        try:
+            async for message in ws:
+                line.active_at = time.monotonic()
+                text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+                line.desk.receive(text, self._clock_ms() / 1000)
+        except ConnectionClosed:
+            pass
+        finally:
+            self.hub.detach(line)
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
+                await writer
+
+    async def _turn_world(self) -> None:
+        last = time.monotonic()
+        while True:
+            step_ms = FAST_STEP_MS if self.hub.fast else STEP_MS
+            await asyncio.sleep(max(LEAST_SLEEP_S, step_ms / self._speed / 1000))
+            now = time.monotonic()
+            self.hub.step((now - last) * 1000 * self._speed)
+            last = now
+
+    async def _watch_idle(self) -> None:
+        while True:
+            await asyncio.sleep(self._idle_s / 100)
+            for line in self.hub.lines:
+                if time.monotonic() >= line.active_at + self._idle_s:
+                    line.active_at = time.monotonic()
+                    line.close(4004, IDLE_REASON)
