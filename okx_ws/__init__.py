@@ -1,0 +1,52 @@
+"""OKX's v5 WebSocket API for ordinary threads: subscribe, then read a queue or register handlers. Unofficial.
+
+from okx_ws import OkxWebSocketManager
+
+with OkxWebSocketManager() as ws:
+    ws.subscribe("tickers", instId="BTC-USDT")
+    for message in ws:
+        print(message["data"][0]["last"])
+"""
+
+import logging
+
+from .config import Backoff, Limits
+from .errors import (
+    AckTimeout,
+    ConnectionLost,
+    ExchangeError,
+    LoginError,
+    ManagerClosed,
+    OkxWsError,
+    ProtocolError,
+    QueueOverflow,
+    RestError,
+    SubscribeError,
+    UsageError,
+)
+from .events import Event
+from .manager import Manager as OkxWebSocketManager
+from .subscription import Subscription
+
+__all__ = [
+    "AckTimeout",
+    "Backoff",
+    "ConnectionLost",
+    "Event",
+    "ExchangeError",
+    "Limits",
+    "LoginError",
+    "ManagerClosed",
+    "OkxWebSocketManager",
+    "OkxWsError",
+    "ProtocolError",
+    "QueueOverflow",
+    "RestError",
+    "SubscribeError",
+    "Subscription",
+    "UsageError",
+]
+
+__version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

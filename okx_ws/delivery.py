@@ -1,0 +1,480 @@
+"""From the link's thread to the user: bounded queues.
+
+Law. A link hands over batches of undecoded messages (`Outlet.deliver`): one lock and one wake-up a batch. They are
+decoded where they are used. Nothing here is unbounded, and what a full queue drops is counted, told, and marked at its
+place if markers are on.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from .config import Settings
+from .errors import ManagerClosed, OkxWsError, QueueOverflow
+from .protocol import codec, gaps
+from .protocol.routing import Outlet
+
+__all__ = ["FanOut", "LatestQueue", "MessageQueue", "Reports", "make_queue"]
+
+log = logging.getLogger(__name__)
+
+#: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
+SLICE_S = 1.0
+
+#: While a queue goes on overflowing, its losses are told this often.
+TELL_EVERY_S = 1.0
+
+
+class Reports(Protocol):
+    """Where queues and handlers report what users must know. Called outside every lock; must not block."""
+
+    def overflow(self, queue: str, lost: Counter[bytes]) -> None:
+        """A full queue dropped messages, counted by head."""
+
+    def malformed(self, payload: bytes, exc: Exception) -> None:
+        """A message could not be decoded when it was used."""
+
+    def handler_error(self, handler: Any, exc: BaseException) -> None:
+        """A handler raised."""
+
+    def resume(self) -> None:
+        """A full queue has room again: links may go on reading."""
+
+    def check_may_block(self) -> None:
+        """Raise `UsageError` if the calling thread must not wait."""
+
+
+class Own:
+    """Something users put into the queue themselves: handed out as it is."""
+
+    __slots__ = ("item",)
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+
+def now_ms() -> int:
+    """Return the wall clock, Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def arg_of(payload: bytes) -> bytes:
+    """Return what tells args apart in payloads: a book's snapshots and updates have one arg and two heads."""
+    return codec.head_of(payload).partition(b"}")[0]
+
+
+def keep(marker: bytes, kept: dict[bytes, bytes]) -> None:
+    """Keep a marker that has no place in a queue; those of one arg and cause become one."""
+    whose = marker.partition(b',"since_ms"')[0]
+    known = kept.get(whose)
+    kept[whose] = marker if known is None else gaps.merged(known, marker)
+
+
+class MessageQueue:
+    """A bounded queue of messages, with the methods of `queue.Queue` (but ``join`` and ``task_done``).
+
+    Any number of threads may read; each message goes to one of them. Messages are decoded by the reader. One that
+    cannot be decoded is counted, told, and passed over (a marker takes its place, if markers are on). What users `put`
+    comes out as it is.
+
+    When it is full, by messages or by bytes (one read of the socket more, at most), the policy decides:
+
+    * ``"drop_oldest"`` drops from the head; the marker comes next.
+    * ``"error"`` does the same, and the next `take` raises `QueueOverflow`, once for all that was dropped till then.
+    * ``"drop_newest"`` refuses what comes; the marker comes before the next message of that arg that is let in.
+    * ``"block"`` keeps everything and has the link pause.
+    * ``"latest"``: see `LatestQueue`.
+
+    Args:
+        name: For reports: whose queue it is.
+        settings: Bounds, policy, markers.
+        reports: Told of drops and of undecodable messages.
+    """
+
+    def __init__(self, name: str, settings: Settings, reports: Reports) -> None:
+        self.name = name
+        self._max_messages = settings.queue_size
+        self._max_bytes = settings.queue_bytes
+        self._policy = settings.overflow
+        self._markers = settings.markers
+        self._reports = reports
+        self._items: deque[Any] = deque()
+        # Bound once: `take` runs for every message. Taking needs no lock: deque.popleft is atomic.
+        self._popleft = self._items.popleft
+        # Re-entrant: close() may come from a signal handler that interrupted this very thread inside.
+        self.lock = threading.RLock()
+        self._ready = threading.Condition(self.lock)
+        self._waiting = 0
+        self._ended: OkxWsError | None = None
+        #: `_attend` has something to do before the next message is taken.
+        self._attention = False
+        #: Reading pauses until this is cleared (policy "block").
+        self._full = False
+        #: Messages the next `take` raises about (policy "error").
+        self._error = 0
+        #: By arg: what was dropped from the head, and what was refused at the tail, since it was last marked.
+        self._head_holes: dict[bytes, gaps.Lost] = {}
+        self._tail_holes: dict[bytes, gaps.Lost] = {}
+        #: Markers that were dropped or refused with the messages around them: they are handed out nevertheless.
+        self._kept: dict[bytes, bytes] = {}
+        self._tail_kept: dict[bytes, bytes] = {}
+        #: Messages dropped, ever.
+        self.dropped = 0
+        self._untold: Counter[bytes] = Counter()
+        self._told_at = -TELL_EVERY_S
+        self._warned = False
+        # Bytes are counted without touching `take`: marks note how many bytes had come with how many messages; what has
+        # left is known, to the precision of a mark, from the number of messages left.
+        self._count_in = 0
+        self._bytes_in = 0
+        self._bytes_gone = 0
+        #: Of the first mark's bytes, those that were dropped.
+        self._bytes_dropped = 0
+        self._marks: deque[tuple[int, int]] = deque()
+        self._mark_bytes = min(65_536, self._max_bytes // 64)
+
+    # ------------------------------------------------------------------ in
+
+    @property
+    def congested(self) -> bool:
+        """Reading must pause (policy "block" only)."""
+        return self._full
+
+    def deliver(self, batch: list[bytes]) -> bool:
+        """Append a batch; return whether reading must pause."""
+        with self._ready:
+            if self._ended is not None:
+                return False
+            if self._policy == "drop_newest":
+                batch = self._fitting(batch)
+            self._append(batch)
+            if len(self._items) > self._max_messages or self._too_heavy():
+                self._overflow()
+            if self._waiting:
+                self._ready.notify(len(batch))
+            lost = self._to_tell()
+        if lost:
+            self._reports.overflow(self.name, lost)
+        return self._full
+
+    def _append(self, batch: list[Any], size: int | None = None) -> None:
+        self._items.extend(batch)
+        self._count_in += len(batch)
+        self._bytes_in += sum(map(len, batch)) if size is None else size
+        marks = self._marks
+        # A mark within reach of the one before it replaces it, so that small batches do not cost a mark each.
+        before = marks[-2][1] if len(marks) > 1 else self._bytes_gone
+        if marks and self._bytes_in - before <= self._mark_bytes:
+            marks[-1] = (self._count_in, self._bytes_in)
+        else:
+            marks.append((self._count_in, self._bytes_in))
+
+    def _bytes(self) -> int:
+        """Return the bytes in the queue, or a little more."""
+        taken = self._count_in - len(self._items)
+        marks = self._marks
+        while marks and marks[0][0] <= taken:
+            self._bytes_gone = marks.popleft()[1]
+            self._bytes_dropped = 0
+        return self._bytes_in - self._bytes_gone - self._bytes_dropped
+
+    def _too_heavy(self) -> bool:
+        # First with what is known to be gone: nearly always that says enough.
+        return self._bytes_in - self._bytes_gone > self._max_bytes and self._bytes() > self._max_bytes
+
+    def _overflow(self) -> None:
+        """Make the queue fit again, or have the link pause."""
+        if self._policy == "block":
+            self._full = True
+        if self._policy in ("block", "drop_newest"):  # the latter let in only what fits, and markers
+            return
+        items = self._items
+        # The newest message stays, however large: an empty queue would serve nobody.
+        while len(items) > 1 and (len(items) > self._max_messages or self._bytes() > self._max_bytes):
+            item = self._popleft()
+            if type(item) is not bytes:
+                self._lose(b"", self._head_holes)
+            elif gaps.is_marker(item):
+                keep(item, self._kept)
+            else:
+                self._bytes_dropped += len(item)
+                self._lose(item, self._head_holes)
+                if self._policy == "error":
+                    self._error += 1
+        self._attention = bool(self._head_holes or self._kept or self._error)
+
+    def _fitting(self, batch: list[bytes]) -> list[bytes]:
+        """Return what there is room for, with markers where messages were refused before."""
+        room, size = self._max_messages - len(self._items), self._max_bytes - self._bytes()
+        if len(batch) <= room and sum(map(len, batch)) <= size and not (self._tail_holes or self._tail_kept):
+            return batch
+        fitting: list[bytes] = []
+        for payload in batch:
+            if room <= 0 or (len(payload) > size and (self._items or fitting)):
+                if gaps.is_marker(payload):
+                    keep(payload, self._tail_kept)
+                else:
+                    self._lose(payload, self._tail_holes)
+                continue
+            lost = self._tail_holes.pop(arg_of(payload), None)
+            marker = lost.marker(now_ms()) if lost is not None else None
+            fitting += [*self._tail_kept.values(), *([] if marker is None else [marker]), payload]
+            self._tail_kept.clear()
+            room -= 1
+            size -= len(payload)
+        return fitting
+
+    def _lose(self, payload: bytes, holes: dict[bytes, gaps.Lost]) -> None:
+        self.dropped += 1
+        self._untold[codec.head_of(payload)] += 1
+        if self._markers and payload:
+            arg = arg_of(payload)
+            if arg not in holes:
+                holes[arg] = gaps.Lost(payload)
+            holes[arg].add(payload)
+
+    def _to_tell(self, now: bool = False) -> Counter[bytes] | None:
+        """Return the losses to be told now: at once for the first, then at intervals, the rest with `now`."""
+        if not self._untold:
+            return None
+        at = time.monotonic()
+        if not now and at < self._told_at + TELL_EVERY_S:
+            return None
+        if not self._warned and self._policy != "latest":
+            self._warned = True
+            log.warning("%s is full: %s", self.name, "slow reader" if self._waiting else "nobody is reading it")
+        self._told_at = at
+        lost, self._untold = self._untold, Counter()
+        return lost
+
+    def tell_losses(self) -> None:
+        """Tell what was dropped and is not told yet."""
+        with self._ready:
+            lost = self._to_tell(now=True)
+        if lost:
+            self._reports.overflow(self.name, lost)
+
+    def end(self, reason: OkxWsError) -> None:
+        """Nothing more will come: readers drain what is here, then get `reason`. Idempotent."""
+        with self._ready:
+            if self._ended is None:
+                self._ended = reason
+            self._full = False
+            self._ready.notify_all()
+
+    @property
+    def ended(self) -> OkxWsError | None:
+        """Why nothing more will come; None while something may."""
+        return self._ended
+
+    def reopen(self) -> None:
+        """Something may come again: an endpoint was opened after all others had failed."""
+        with self._ready:
+            self._ended = None
+
+    # ------------------------------------------------------------------ out
+
+    def take(self, timeout: float | None = None) -> Any:
+        """Return the next message, decoded, waiting for it.
+
+        Args:
+            timeout: Seconds to wait at the most; None waits until a message comes or the queue ends.
+
+        Raises:
+            queue.Empty: None came in time.
+            QueueOverflow: Messages were dropped here (policy "error"); the next call goes on behind the hole.
+            ManagerClosed: The manager was closed, and the queue is drained.
+            ConnectionLost: The last link is gone for good, and the queue is drained.
+            UsageError: Called on a link's own thread with nothing queued: it would wait for itself.
+        """
+        deadline: float | None = None
+        while True:
+            item: Any = self._attend(raising=True) if self._attention else None
+            if item is None:
+                try:
+                    item = self._popleft()
+                except IndexError:
+                    pass
+            if item is None:  # out here, so that what a wait raises is not shown as raised "during" an IndexError
+                if deadline is None and timeout is not None:
+                    deadline = time.monotonic() + timeout
+                item = self._wait(deadline)
+            if self._full:
+                self._make_room()
+            if type(item) is not bytes:
+                return item.item
+            try:
+                return codec.decode(item)
+            except codec.DecodeError as exc:
+                self._reports.malformed(item, exc)
+            marker = gaps.malformed(item, now_ms()) if self._markers else None
+            if marker is not None:
+                return codec.decode(marker)
+
+    def take_raw(self) -> bytes | None:
+        """Return the next message or marker undecoded, or None if there is none; for handlers."""
+        item: bytes | None = self._attend(raising=False) if self._attention else None
+        if item is None:
+            try:
+                item = self._popleft()
+            except IndexError:
+                return None
+        if self._full:
+            self._make_room()
+        return item
+
+    def _attend(self, raising: bool) -> bytes | None:
+        """Do what is due before the next message: raise an overflow, or return a marker."""
+        with self._ready:
+            errors, self._error = self._error, 0
+            marker = None if errors and raising else self._next_marker()
+            self._attention = bool(self._head_holes or self._kept)
+        if errors and raising:
+            raise QueueOverflow(f"{self.name} was full: {errors} messages were dropped", errors)
+        return marker
+
+    def _make_room(self) -> None:
+        """Let the links read again once the queue is half empty."""
+        with self._ready:
+            if not self._full or len(self._items) > self._max_messages // 2 or self._bytes() > self._max_bytes // 2:
+                return
+            self._full = False
+        self._reports.resume()
+
+    def _next_marker(self) -> bytes | None:
+        if self._kept:
+            return self._kept.pop(next(iter(self._kept)))
+        while self._head_holes:
+            found = self._head_holes.pop(next(iter(self._head_holes))).marker(now_ms())
+            if found is not None:
+                return found
+        return None
+
+    def _wait(self, deadline: float | None) -> Any:
+        self._reports.check_may_block()
+        with self._ready:
+            self._waiting += 1
+            try:
+                while True:
+                    try:
+                        return self._popleft()
+                    except IndexError:
+                        pass
+                    if self._ended is not None:
+                        raise type(self._ended)(*self._ended.args)  # its own, since a traceback belongs to one thread
+                    left = SLICE_S if deadline is None else deadline - time.monotonic()
+                    if left <= 0:
+                        raise queue.Empty
+                    self._ready.wait(min(left, SLICE_S))
+            finally:
+                self._waiting -= 1
+
+    def stream(self, timeout: float | None = None) -> Iterator[Any]:
+        """Yield messages until the queue ends, or until none came for `timeout` seconds."""
+        while True:
+            try:
+                message = self.take(timeout)
+            except (queue.Empty, ManagerClosed):
+                return
+            yield message
+
+    # ------------------------------------------------------------------ as queue.Queue
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return the next message, as `queue.Queue.get`; see `take` for what it raises."""
+        return self.take(timeout if block else 0.0)
+
+    def get_nowait(self) -> Any:
+        """Return the next message, or raise `queue.Empty` at once."""
+        return self.take(0.0)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Append something of your own; it counts as one message, and never blocks."""
+        with self._ready:
+            self._append([Own(item)], 0)
+            self._ready.notify()
+
+    def put_nowait(self, item: Any) -> None:
+        """As `put`."""
+        self.put(item)
+
+    def qsize(self) -> int:
+        """Return the number of messages waiting."""
+        return len(self._items)
+
+    def empty(self) -> bool:
+        """Tell whether nothing is waiting."""
+        return not self._items
+
+    def full(self) -> bool:
+        """Tell whether the next message would overflow the queue."""
+        return len(self._items) >= self._max_messages
+
+
+class LatestQueue(MessageQueue):
+    """Policy ``"latest"``: only the newest message of each arg waits, at all times; it keeps its place in the queue.
+
+    A replaced message counts as dropped and is told. The bounds hold as well: with more args than `queue_size`, the
+    oldest are dropped.
+    """
+
+    def __init__(self, name: str, settings: Settings, reports: Reports) -> None:
+        super().__init__(name, settings, reports)
+        #: By what stands in `_items`: an arg's text, or something users put.
+        self._newest: dict[Any, Any] = {}
+        self._held_bytes = 0
+        self._popleft = self._pop
+
+    def _pop(self) -> Any:
+        with self.lock:  # key and message must leave together
+            item = self._newest.pop(self._items.popleft())
+            self._held_bytes -= len(item) if type(item) is bytes else 0
+            return item
+
+    def _append(self, batch: list[Any], size: int | None = None) -> None:
+        for item in batch:
+            key: Any = item
+            if type(item) is bytes:
+                self._held_bytes += len(item)
+                key = item if gaps.is_marker(item) else arg_of(item)
+            old = self._newest.get(key)
+            self._newest[key] = item
+            if old is None:
+                self._items.append(key)
+            else:
+                self._held_bytes -= len(old)
+                self._lose(old, self._head_holes)
+        self._attention = self._attention or bool(self._head_holes)
+
+    def _bytes(self) -> int:
+        return self._held_bytes
+
+    def _too_heavy(self) -> bool:
+        return self._held_bytes > self._max_bytes
+
+
+def make_queue(name: str, settings: Settings, reports: Reports) -> MessageQueue:
+    """Return a queue with the policy of the settings."""
+    return (LatestQueue if settings.overflow == "latest" else MessageQueue)(name, settings, reports)
+
+
+class FanOut:
+    """Hands every batch to several outlets."""
+
+    def __init__(self, outlets: Iterable[Outlet]) -> None:
+        self.outlets = tuple(outlets)
+
+    @property
+    def congested(self) -> bool:
+        """Reading must pause."""
+        return any(outlet.congested for outlet in self.outlets)
+
+    def deliver(self, batch: list[bytes]) -> bool:
+        """Hand the batch to each outlet."""
+        return any([outlet.deliver(batch) for outlet in self.outlets])  # a list: any() alone would stop at the first

@@ -1,0 +1,138 @@
+"""What users are told: events to their handlers, lines to the log. One place stamps, counts and phrases them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from .config import Credentials
+from .events import Event
+from .handlers import EventHandler, HandlerThread, name_of
+from .protocol import codec
+from .protocol.session import first_words
+
+__all__ = ["Reporter"]
+
+log = logging.getLogger(__name__)
+
+LEVELS = {
+    "connected": logging.INFO,
+    "disconnected": logging.WARNING,
+    "reconnecting": logging.INFO,
+    "subscribed": logging.DEBUG,
+    "subscribe_failed": logging.WARNING,
+    "login_failed": logging.ERROR,
+    "overflow": logging.WARNING,
+    "malformed": logging.WARNING,
+    "unmatched": logging.WARNING,
+    "notice": logging.INFO,
+    "handler_error": logging.DEBUG,  # the traceback is logged apart
+    "closed": logging.INFO,
+}
+
+#: Lines a second of one type; a flood of malformed messages must not become a flood of log lines.
+LINES_PER_S = 5
+
+
+class Reporter:
+    """Takes events from any thread, outside every lock; logs them and passes them to the event handlers.
+
+    Args:
+        credentials: Taken out of what is told.
+        resume: Lets paused links go on.
+        check_may_block: Raises `UsageError` on a thread that must not wait.
+    """
+
+    def __init__(
+        self, credentials: Credentials, resume: Callable[[], None], check_may_block: Callable[[], None]
+    ) -> None:
+        self._credentials = credentials
+        self.resume = resume
+        self.check_may_block = check_may_block
+        self._handlers: tuple[EventHandler, ...] = ()
+        self.thread = HandlerThread(self, self.closed)
+        self._ended = False
+        #: By type: the second, and the lines logged in it.
+        self._lines: dict[str, tuple[int, int]] = {}
+        # Counts for `stats()`.
+        self.malformed_count = 0
+        self.handler_error_count = 0
+
+    # ------------------------------------------------------------------ event handlers
+
+    def add(self, handler: EventHandler) -> None:
+        """Call `handler` with every event from now on."""
+        self._handlers = (*self._handlers, handler)
+
+    def remove(self, handler: EventHandler) -> None:
+        """Call `handler` no more; nothing, if it is not there."""
+        self._handlers = tuple(known for known in self._handlers if known != handler)
+
+    def tell(self, event: Event) -> None:
+        """Stamp an event, log it, and queue it for the event handlers."""
+        event = replace(event, at_ms=time.time_ns() // 1_000_000)
+        self._log(event)
+        for handler in self._handlers:
+            self.thread.post(handler, event)
+
+    def _lines_now(self, type: str) -> int:
+        """Count a line of this type; return how many there were in this second."""
+        second, lines = self._lines.get(type, (0, 0))
+        now = int(time.monotonic())
+        lines = lines + 1 if now == second else 1
+        self._lines[type] = (now, lines)
+        return lines
+
+    def _log(self, event: Event) -> None:
+        lines = self._lines_now(event.type)
+        if lines > LINES_PER_S:
+            return
+        told = {
+            "arg": event.arg,
+            "code": event.code,
+            "msg": event.msg,
+            "attempt": event.attempt,
+            "delay_s": None if event.delay_s is None else round(event.delay_s, 3),
+            "lost": event.lost,
+            "connId": event.conn_id,
+        }
+        line = " ".join(f"{name}={value}" for name, value in told.items() if value not in (None, ""))
+        more = " (further lines of this second left out)" if lines == LINES_PER_S else ""
+        where = f"{event.endpoint}: " if event.endpoint else ""
+        with contextlib.suppress(Exception):  # a log handler that raises must not end a link, and could not be told
+            log.log(LEVELS[event.type], "%s%s %s%s", where, event.type, line, more)
+
+    # ------------------------------------------------------------------ reports of queues and handlers
+
+    def overflow(self, queue: str, lost: Counter[bytes]) -> None:
+        """A full queue dropped messages, counted by head: tell each subscription's loss."""
+        for head, number in lost.items():
+            self.tell(Event("overflow", arg=codec.data_head_arg(head), msg=f"{queue} is full", lost=number))
+
+    def malformed(self, payload: bytes, exc: Exception) -> None:
+        """A message with a known head could not be decoded when it was used."""
+        self.malformed_count += 1
+        start = first_words(payload, self._credentials)
+        arg = codec.data_head_arg(payload.partition(codec.HEAD_END)[0])
+        self.tell(Event("malformed", arg=arg, msg=f"not JSON: {exc}: {start!r}"))
+
+    def handler_error(self, handler: Callable[..., object], exc: BaseException) -> None:
+        """A handler raised: log its traceback, and tell."""
+        self.handler_error_count += 1
+        if self._lines_now("traceback") <= LINES_PER_S:
+            log.error("handler %s raised", name_of(handler), exc_info=exc)
+        self.tell(Event("handler_error", msg=self._credentials.blot(f"{name_of(handler)}: {exc!r}")))
+
+    def closed(self, lost: int) -> None:
+        """Everything has ended: the last event, told once, and called at once, since nothing is queued any more."""
+        if self._ended:
+            return
+        self._ended = True
+        event = Event("closed", lost=lost, at_ms=time.time_ns() // 1_000_000)
+        self._log(event)
+        for handler in self._handlers:
+            self.thread.call(handler, event)

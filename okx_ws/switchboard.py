@@ -1,0 +1,222 @@
+"""Who gets what: sinks, queues and patterns, and the outlet of each stream.
+
+Each subscription has one sink: its handler, its own queue, or the shared queue. Handlers of `on` get every match
+besides. Own queues always receive; the shared queue receives only what no handler took.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from .config import Settings
+from .delivery import FanOut, MessageQueue, make_queue
+from .handlers import Handler, HandlerSink, InlineSink, QueuedSink
+from .protocol import codec
+from .protocol.codec import arg_key
+from .protocol.routing import Outlet
+from .reporting import Reporter
+
+__all__ = ["Pattern", "Registration", "Switchboard", "Tap"]
+
+
+class Holder(Protocol):
+    """A subscription, as far as it matters here."""
+
+    arg: dict[str, str]
+    endpoint: str
+    sink: InlineSink | QueuedSink | None
+    own_queue: MessageQueue | None
+
+
+class Registration:
+    """A handler of `on` or `on_event`; calling it calls the handler, so a decorated function stays a function."""
+
+    def __init__(self, handler: Callable[..., object], remove: Callable[[], None]) -> None:
+        self.handler = handler
+        self._remove = remove
+
+    def remove(self) -> None:
+        """Nothing new reaches the handler once this has returned. Idempotent."""
+        self._remove()
+
+    def __call__(self, *args: Any) -> Any:
+        return self.handler(*args)
+
+
+class Tap:
+    """Sees messages on the link's thread until one is wanted; takes nothing from anybody."""
+
+    congested = False
+
+    def __init__(self, wanted: Callable[[dict[str, Any]], object]) -> None:
+        self._wanted = wanted
+        self._found: dict[str, Any] | None = None
+        self._error: Exception | None = None
+        self.changed = threading.Condition(threading.RLock())
+
+    def deliver(self, batch: list[bytes]) -> bool:
+        """Look at messages, up to the wanted one."""
+        for payload in batch:
+            if self._found is not None or self._error is not None:
+                break
+            try:
+                message = codec.decode(payload)
+            except codec.DecodeError:
+                continue  # told by whoever it was for
+            try:
+                if "data" in message and self._wanted(message):
+                    self._found = message
+            except Exception as exc:  # the caller's own function: the caller shall have it
+                self._error = exc
+        if self._found is not None or self._error is not None:
+            with self.changed:
+                self.changed.notify_all()
+        return False
+
+    def wait(self, until: float) -> dict[str, Any] | None:
+        """Return the wanted message, or None at `until` (monotonic); raise what the caller's function raised."""
+        with self.changed:
+            if self._found is None and self._error is None:
+                self.changed.wait(max(0.0, until - time.monotonic()))
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
+class Pattern:
+    """What `on` and `wait_for` want to see: which messages, and where they go.
+
+    Args:
+        channel: A channel's name, or a shell pattern.
+        fields: Only messages whose arg has these.
+        outlet: Gets them.
+        takes: It is a handler: what it gets does not go to the shared queue.
+    """
+
+    def __init__(
+        self, channel: str, fields: Mapping[str, str], outlet: InlineSink | QueuedSink | Tap, takes: bool
+    ) -> None:
+        self._channel = channel
+        self._fields = fields.items()
+        self.outlet = outlet
+        self.takes = takes
+
+    def matches(self, arg: Mapping[str, Any]) -> bool:
+        """Tell whether messages with this arg are wanted."""
+        return fnmatchcase(arg["channel"], self._channel) and self._fields <= arg.items()
+
+
+class Switchboard:
+    """The sinks and queues of one manager.
+
+    Its owner calls it under one lock, but for `outlet_of`, which reads only what is replaced as a whole.
+    """
+
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+        self._settings = settings
+        self._reporter = reporter
+        self.shared = make_queue("the manager's queue", settings, reporter)
+        self._patterns: tuple[Pattern, ...] = ()
+        #: Of subscriptions: one a handler, so that a handler gets all its args in order.
+        self._sinks: dict[tuple[Any, bool], InlineSink | QueuedSink] = {}
+        self._own: dict[Holder, MessageQueue] = {}
+        #: Kept alive by the routes that use them.
+        self._fan_outs: WeakValueDictionary[tuple[Outlet, ...], FanOut] = WeakValueDictionary()
+
+    # ------------------------------------------------------------------ who there is
+
+    def sink(self, handler: Handler, inline: bool) -> InlineSink | QueuedSink:
+        """Return the sink of a subscription's handler."""
+        try:
+            key: tuple[Any, bool] = (handler, inline)
+            hash(key)
+        except TypeError:
+            key = (id(handler), inline)  # the sink keeps the handler alive, so the id stays its own
+        sink = self._sinks.get(key)
+        if sink is None:
+            sink = self._sinks[key] = self._new_sink(handler, inline)
+        return sink
+
+    def _new_sink(self, handler: Handler, inline: bool) -> InlineSink | QueuedSink:
+        if inline:
+            return InlineSink(handler, self._settings, self._reporter)
+        self._reporter.thread.start()
+        return QueuedSink(handler, self._settings, self._reporter, self._reporter.thread)
+
+    def new_queue(self, arg: Mapping[str, str]) -> MessageQueue:
+        """Return a queue for one subscription."""
+        return make_queue(f"the queue of {dict(arg)}", self._settings, self._reporter)
+
+    def enter(self, holder: Holder) -> None:
+        """A subscription begins."""
+        if holder.sink is not None:
+            holder.sink.begin(arg_key(holder.arg))
+        if holder.own_queue is not None:
+            self._own[holder] = holder.own_queue
+
+    def leave(self, holder: Holder) -> None:
+        """A subscription has ended: nothing new reaches its handler."""
+        if holder.sink is not None:
+            holder.sink.finish(arg_key(holder.arg))
+            if holder.sink.dead:
+                self._sinks = {key: sink for key, sink in self._sinks.items() if sink is not holder.sink}
+        self._own.pop(holder, None)
+
+    def add_handler(self, channel: str, fields: Mapping[str, str], handler: Handler, inline: bool) -> Pattern:
+        """Add a handler of `on`."""
+        return self._add(Pattern(channel, fields, self._new_sink(handler, inline), takes=True))
+
+    def add_tap(self, channel: str, fields: Mapping[str, str], tap: Tap) -> Pattern:
+        """Add a tap of `wait_for`."""
+        return self._add(Pattern(channel, fields, tap, takes=False))
+
+    def _add(self, pattern: Pattern) -> Pattern:
+        self._patterns = (*self._patterns, pattern)
+        return pattern
+
+    def remove_pattern(self, pattern: Pattern) -> None:
+        """Remove a handler or a tap: nothing new reaches it."""
+        if isinstance(pattern.outlet, HandlerSink):
+            pattern.outlet.dead = True
+        self._patterns = tuple(known for known in self._patterns if known is not pattern)
+
+    # ------------------------------------------------------------------ what they get
+
+    def outlet_of(self, holders: list[Any], arg: Mapping[str, Any]) -> Outlet | None:
+        """Return where messages with this arg go. Called under a connection's mutex."""
+        matches = [pattern for pattern in self._patterns if pattern.matches(arg)]
+        outlets: list[Outlet] = [holder.sink for holder in holders if holder.sink is not None]
+        outlets += [pattern.outlet for pattern in matches if pattern.takes]
+        taken = bool(outlets)
+        outlets += [holder.own_queue for holder in holders if holder.own_queue is not None]
+        if not taken and any(holder.sink is None and holder.own_queue is None for holder in holders):
+            outlets.append(self.shared)
+        outlets += [pattern.outlet for pattern in matches if not pattern.takes]
+        unique = tuple(dict.fromkeys(outlets))
+        if len(unique) < 2:
+            return unique[0] if unique else None
+        # The same outlets share one fan-out, so that their messages stay together in a batch.
+        return self._fan_outs.setdefault(unique, FanOut(unique))
+
+    # ------------------------------------------------------------------ all of them
+
+    @property
+    def own_queues(self) -> dict[Holder, MessageQueue]:
+        """The queues of subscriptions that have one."""
+        return dict(self._own)
+
+    @property
+    def queues(self) -> list[MessageQueue]:
+        """Every queue that users read."""
+        return [self.shared, *self._own.values()]
+
+    @property
+    def handler_queues(self) -> list[MessageQueue]:
+        """The queues of handlers on the handlers' thread."""
+        sinks = [*self._sinks.values(), *(pattern.outlet for pattern in self._patterns)]
+        return [sink.queue for sink in sinks if isinstance(sink, QueuedSink)]
