@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -17,6 +18,9 @@ __all__ = ["Account", "Key", "login_refusal"]
 
 #: A login older than this by the server's clock is refused.
 LOGIN_WINDOW_S = 30
+
+#: Unix seconds; OKX's own samples have a fraction.
+TIMESTAMP = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 
 class Key(TypedDict):
@@ -92,7 +96,11 @@ def login_refusal(args: Any, accounts: dict[str, Account], now_s: float, demo: b
 
     Source: OKX v5 docs, "WebSocket: Login", and captured refusals.
     """
-    login = args[0] if isinstance(args, list) and args and isinstance(args[0], dict) else {}
+    if not isinstance(args, list) or not args or not all(isinstance(login, dict) for login in args):
+        return None, "60012", "Invalid request: a login needs its args"
+    if len(args) > 1:
+        return None, "60031", "No multiple or repeated logins are allowed"
+    login = args[0]
     apiKey, passphrase = str(login.get("apiKey", "")), str(login.get("passphrase", ""))
     timestamp, sign = str(login.get("timestamp", "")), str(login.get("sign", ""))
     account = accounts.get(apiKey)
@@ -100,15 +108,13 @@ def login_refusal(args: Any, accounts: dict[str, Account], now_s: float, demo: b
         return None, "60032", "API key doesn't exist"
     if account.demo != demo:
         return None, "50101", "APIKey does not match current environment."
-    try:
-        age = now_s - float(timestamp)
-    except ValueError:
+    if not TIMESTAMP.fullmatch(timestamp):
         return None, "60004", "Invalid timestamp"
-    if abs(age) > LOGIN_WINDOW_S:
+    if abs(now_s - float(timestamp)) > LOGIN_WINDOW_S:
         return None, "60006", "Timestamp request expired"
     text = f"{timestamp}GET/users/self/verify"
-    expected = base64.b64encode(hmac.new(account.secretKey.encode(), text.encode(), hashlib.sha256).digest()).decode()
-    if not hmac.compare_digest(expected, sign):
+    expected = base64.b64encode(hmac.new(account.secretKey.encode(), text.encode(), hashlib.sha256).digest())
+    if not hmac.compare_digest(expected, sign.encode()):
         return None, "60007", "Invalid sign"
     if passphrase != account.passphrase:
         return None, "60024", "Wrong passphrase"

@@ -6,6 +6,8 @@ pushes.
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -13,11 +15,20 @@ from typing import Any, Protocol
 import orjson
 
 from .accounts import Account, login_refusal
+from .recent import Recent
 from .rules import refusal, rule_of
 
 __all__ = ["Desk", "Hub", "arg_id", "frame"]
 
+log = logging.getLogger(__name__)
+
 Arg = dict[str, str]
+
+#: Requests a desk remembers: more than OKX lets through in an hour.
+REQUESTS = 500
+
+#: What OKX takes as the id of a request.
+ID = re.compile(r"[0-9A-Za-z]{1,32}")
 
 #: OKX repeats what it could not read, up to a length.
 REPEAT_CHARS = 200
@@ -75,28 +86,40 @@ class Desk:
         self.account: Account | None = None
         #: What it is subscribed to, by `arg_id`.
         self.args: dict[str, Arg] = {}
-        #: Every request that could be read, for tests.
-        self.requests: list[dict[str, Any]] = []
+        #: The requests that could be read, for tests; the oldest of very many are forgotten.
+        self.requests: list[dict[str, Any]] = Recent(REQUESTS)
 
     def receive(self, text: str, now_s: float) -> None:
-        """Act on a text of the client's; `now_s` is the server's clock, Unix seconds."""
+        """Act on a text of the client's; `now_s` is the server's clock, Unix seconds.
+
+        Whatever the text is, the connection goes on: a failure of ours is logged, and answered with OKX's 64007.
+        """
         if text == "ping":
             self.send("pong")
             return
         try:
+            self._act(text, now_s)
+        except Exception:
+            log.exception("the exchange failed at a request: %s", text[:REPEAT_CHARS])
+            self._error("64007", "Operation failed due to WebSocket internal error. Please try again later.", None)
+
+    def _act(self, text: str, now_s: float) -> None:
+        try:
             request = orjson.loads(text)
         except orjson.JSONDecodeError:
             request = None
-        if not isinstance(request, dict) or "op" not in request:
+        if not isinstance(request, dict) or not isinstance(request.get("op"), str):
             self._error("60012", f"Illegal request: {text[:REPEAT_CHARS]}", None)
             return
         self.requests.append(request)
         op, id = request["op"], request.get("id")
         args = request.get("args")
-        if op == "login":
+        if id is not None and not (isinstance(id, str) and ID.fullmatch(id)):
+            self._error("60033", "Parameter id error", None)
+        elif op == "login":
             self._login(args, now_s)
         elif op not in ("subscribe", "unsubscribe"):
-            self._error("60019", f"Invalid op: {op}", id)
+            self._error("60019", f"Invalid op: {op[:REPEAT_CHARS]}", id)
         elif not isinstance(args, list) or not args or not all(isinstance(arg, dict) for arg in args):
             self._error("60012", f"Invalid request: {text[:REPEAT_CHARS]}", id)
         elif op == "subscribe":
@@ -118,17 +141,10 @@ class Desk:
     def _subscribe(self, args: list[Arg], id: Any) -> None:
         accepted = []
         for arg in args:
-            if not self._hub.recorded(arg):
-                refused = refusal(
-                    self.endpoint,
-                    arg,
-                    logged_in=self.account is not None,
-                    vip=self.account is not None and self.account.level >= 4,
-                    known=self._hub.known,
-                )
-                if refused is not None:
-                    self._error(*refused, id)
-                    continue
+            refused = self._refusal(arg)
+            if refused is not None:
+                self._error(*refused, id)
+                continue
             self._ack("subscribe", arg, id)
             # A second subscription to a live arg is acknowledged again, and changes nothing.
             if arg_id(arg) not in self.args:
@@ -137,8 +153,24 @@ class Desk:
         if accepted:
             self._hub.join(self, accepted)
 
+    def _refusal(self, arg: Arg) -> tuple[str, str] | None:
+        if not all(isinstance(value, str) for value in arg.values()):
+            return "60013", "Invalid args"
+        if self._hub.recorded(arg):
+            return None
+        return refusal(
+            self.endpoint,
+            arg,
+            logged_in=self.account is not None,
+            vip=self.account is not None and self.account.level >= 4,
+            known=self._hub.known,
+        )
+
     def _unsubscribe(self, args: list[Arg], id: Any) -> None:
         for arg in args:
+            if not all(isinstance(value, str) for value in arg.values()):
+                self._error("60013", "Invalid args", id)
+                continue
             if self.args.pop(arg_id(arg), None) is not None:
                 self._hub.leave(self, arg)
             self._ack("unsubscribe", arg, id)

@@ -6,9 +6,11 @@ Everything here runs on the exchange's own thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -20,6 +22,8 @@ from .markets import World
 from .replay import Recording
 
 __all__ = ["FAST_STEP_MS", "Hub", "Line", "run_later"]
+
+log = logging.getLogger(__name__)
 
 #: World milliseconds of a step while a 10 ms channel has subscribers.
 FAST_STEP_MS = 10.0
@@ -38,11 +42,26 @@ ACCOUNT_EVERY_MS = 5_000
 _tasks: set[asyncio.Future[Any]] = set()
 
 
-def run_later(work: Coroutine[Any, Any, Any]) -> None:
+def run_later(work: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
     """Run a coroutine in the background; the set keeps it from being collected before it is done."""
     task = asyncio.ensure_future(work)
     _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Future[Any]) -> None:
+    _tasks.discard(task)
+    if not task.cancelled() and task.exception() is not None:
+        log.error("the exchange failed in the background", exc_info=task.exception())
+
+
+@dataclass
+class Play:
+    """A recording on its way to a desk: the args that are still wanted of it, and who plays it."""
+
+    ids: set[str]
+    task: asyncio.Future[Any]
 
 
 class Line:
@@ -105,6 +124,7 @@ class Hub:
         self._feeds: dict[str, tuple[Arg, Feed, set[Desk]]] = {}
         self._accounts: dict[Desk, tuple[Arg, float]] = {}
         self._lines: dict[Desk, Line] = {}
+        self._plays: dict[Desk, list[Play]] = {}
         self._places = {instId for instId in world.markets}
         self._swaps = {name for name, market in world.markets.items() if market.instrument.instType == "SWAP"}
 
@@ -123,10 +143,11 @@ class Hub:
         for arg in args:
             if not self.recorded(arg):
                 self._join_feed(desk, arg)
-        ids = {arg_id(arg) for arg in args}
         for recording, speed in self.recordings:
-            if ids & set(recording.arg_ids):
-                run_later(self._play(recording, speed, self._lines[desk], ids))
+            ids = {arg_id(arg) for arg in args} & set(recording.arg_ids)
+            if ids:
+                task = run_later(self._play(recording, speed, self._lines[desk], ids))
+                self._plays.setdefault(desk, []).append(Play(ids, task))
 
     def _join_feed(self, desk: Desk, arg: Arg) -> None:
         if arg["channel"] == "account":
@@ -145,6 +166,11 @@ class Hub:
     def leave(self, desk: Desk, arg: Arg) -> None:
         """Stop pushing an arg."""
         self._accounts.pop(desk, None) if arg["channel"] == "account" else None
+        for play in self._plays.get(desk, ()):
+            play.ids.discard(arg_id(arg))
+            if not play.ids:
+                play.task.cancel()
+        self._plays[desk] = [play for play in self._plays.get(desk, ()) if play.ids and not play.task.done()]
         known = self._feeds.get(arg_id(arg))
         if known is not None:
             known[2].discard(desk)
@@ -174,17 +200,18 @@ class Hub:
         desk.push(arg, {**page, "data": [desk.account.snapshot(self.world, arg.get("ccy"))]})
 
     async def _play(self, recording: Recording, speed: float | None, line: Line, ids: set[str]) -> None:
-        """Send the recorded frames of these args, in their order and, at a `speed`, with their distances."""
+        """Send the recorded frames of these args, in their order and, at a `speed`, with their distances.
+
+        An arg that is left while it is played is taken out of `ids`.
+        """
         start = time.monotonic()
         for recorded in recording.frames:
             if recorded.arg_id not in ids:
                 continue
-            if line.desk not in self._lines:
-                return
             if speed is not None:
                 await asyncio.sleep(max(0.0, start + recorded.at_s / speed - time.monotonic()))
             await line.room()
-            if recorded.arg_id in line.desk.args:
+            if recorded.arg_id in ids:
                 line.send(recorded.text)
 
     def attach(self, line: Line) -> None:
@@ -194,6 +221,8 @@ class Hub:
     def detach(self, line: Line) -> None:
         """A connection is gone."""
         line.desk.leave_all()
+        self._plays.pop(line.desk, None)
+        line.desk.send = lambda text: None  # the desk is remembered longer than its line
         self._accounts.pop(line.desk, None)
         self._lines.pop(line.desk, None)
 

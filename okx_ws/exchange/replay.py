@@ -27,7 +27,7 @@ class Recording:
     """A file of frames, one JSON text a line; only data pushes are kept.
 
     The times come from a file beside it (``name.recv_ts.txt``, a Unix time a line), else from the ``ts`` in the data,
-    else every frame follows at once.
+    else every frame follows at once. A frame without a time comes with the one before it.
 
     Raises:
         OSError: The file cannot be read.
@@ -40,6 +40,7 @@ class Recording:
         clock = [float(line) for line in times.read_text().split()] if times.exists() else []
         self.frames: list[Recorded] = []
         start: float | None = None
+        at_s = 0.0
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines):
                 text = line.rstrip("\r\n")
@@ -50,8 +51,10 @@ class Recording:
                 if not isinstance(message, dict) or "data" not in message or "event" in message or "arg" not in message:
                     continue
                 at = clock[number] if number < len(clock) else time_of(message)
-                start = at if start is None else start
-                self.frames.append(Recorded(text, subscribed_id(message["arg"]), max(0.0, at - start)))
+                if at is not None:
+                    start = at if start is None else start
+                    at_s = max(0.0, at - start)
+                self.frames.append(Recorded(text, subscribed_id(message["arg"]), at_s))
         self.arg_ids: Collection[str] = {recorded.arg_id for recorded in self.frames}
 
     @property
@@ -65,11 +68,11 @@ def subscribed_id(arg: dict[str, Any]) -> str:
     return arg_id({key: value for key, value in arg.items() if key != "uid"})
 
 
-def time_of(message: dict[str, Any]) -> float:
-    """Return the time a push names, in seconds; 0.0 if it names none."""
+def time_of(message: dict[str, Any]) -> float | None:
+    """Return the time a push names, in seconds; None if it names none."""
     row = message["data"][0] if isinstance(message["data"], list) and message["data"] else None
     ts = row.get("ts") if isinstance(row, dict) else row[0] if isinstance(row, list) and row else None
     try:
         return int(ts) / 1000  # type: ignore[arg-type]  # what is no number is answered below
     except (TypeError, ValueError):
-        return 0.0
+        return None

@@ -12,10 +12,14 @@ import h11
 import orjson
 
 from .markets import World
+from .recent import Recent
 
 __all__ = ["HttpServer", "RestDesk"]
 
 Answer = tuple[int, dict[str, Any]]
+
+#: Requests that are remembered.
+REQUESTS = 10_000
 
 INST_TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION", "EVENTS")
 
@@ -40,8 +44,8 @@ class RestDesk:
 
     def __init__(self, world: World, clock_ms: Callable[[], int]) -> None:
         self._world = world
-        #: Every request there was, as "METHOD target", for tests.
-        self.requests: list[str] = []
+        #: The newest requests, as "METHOD target", for tests.
+        self.requests: list[str] = Recent(REQUESTS)
         self._clock_ms = clock_ms
         self._paths: dict[tuple[str, str], Callable[[dict[str, str]], Answer]] = {
             ("GET", "/api/v5/public/time"): self._time,

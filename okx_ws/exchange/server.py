@@ -32,6 +32,7 @@ from .desk import Desk
 from .hub import CLOSE_S, FAST_STEP_MS, Hub, Line
 from .instruments import make_instruments
 from .markets import World
+from .recent import Recent
 from .replay import Recording
 from .rest import HttpServer, RestDesk
 
@@ -47,6 +48,9 @@ PATHS = {f"/ws/v5/{endpoint}": endpoint for endpoint in ("public", "private", "b
 STEP_MS = 100.0
 #: No step comes sooner after the last one, however fast the world runs.
 LEAST_SLEEP_S = 0.005
+
+#: Connections that are remembered after their end.
+REMEMBERED = 1_000
 
 IDLE_REASON = "No data received in 30s."
 
@@ -126,10 +130,10 @@ class LocalExchange:
         self.rest = RestDesk(self.world, self._clock_ms)
         #: Seconds added to the server's own clock.
         self.clock_skew_s = 0.0
-        #: Monotonic time of each WebSocket handshake that succeeded.
-        self.connects: list[float] = []
-        #: Every desk there was, the newest last; their `requests` tell what clients asked.
-        self.desks: list[Desk] = []
+        #: Monotonic times of the newest WebSocket handshakes that succeeded.
+        self.connects: list[float] = Recent(REMEMBERED)
+        #: The newest desks there were, the newest last; their `requests` tell what clients asked.
+        self.desks: list[Desk] = Recent(REMEMBERED)
         self._transports: set[asyncio.Transport] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -3,11 +3,8 @@
 import contextlib
 import json
 import socket
-import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,55 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as dial
 
 from okx_ws.exchange import Account, LocalExchange
-from okx_ws.protocol.auth import login_request
-
-
-@contextlib.contextmanager
-def talk(exchange, endpoint="public"):
-    """Speak to the exchange as a client of another make."""
-    context = None
-    if exchange.sslopt:
-        context = ssl.create_default_context(cafile=exchange.sslopt["ca_certs"])
-    with dial(exchange.urls[endpoint], ssl=context, proxy=None) as ws:
-        yield Client(ws)
-
-
-class Client:
-    def __init__(self, ws):
-        self.ws = ws
-
-    def send(self, message):
-        self.ws.send(message if isinstance(message, str) else json.dumps(message))
-
-    def get(self, timeout=5):
-        text = self.ws.recv(timeout)
-        return text if text == "pong" else json.loads(text)
-
-    def ask(self, message):
-        self.send(message)
-        return self.get()
-
-    def pause(self, seconds):
-        """Say nothing for a while."""
-        threading.Event().wait(seconds)
-
-    def subscribe(self, *args, id=None):
-        request = {"op": "subscribe", "args": list(args)}
-        self.send({"id": id, **request} if id else request)
-
-    def login(self, account, at=None):
-        from okx_ws.config import Credentials
-
-        return self.ask(login_request(Credentials(**account.credentials), time.time() if at is None else at))
-
-    def pushes(self, count, timeout=5):
-        """Return the next data pushes."""
-        found = []
-        while len(found) < count:
-            message = self.get(timeout)
-            if "data" in message:
-                found.append(message)
-        return found
+from tests.exchange.client import get, mute, talk
 
 
 @pytest.fixture(scope="module")
@@ -330,20 +279,6 @@ def test_a_taken_port_is_an_error(exchange):
         LocalExchange(port=port).start()
 
 
-def get(exchange, path):
-    """GET from the exchange's REST; return status and body."""
-    context = ssl.create_default_context(cafile=exchange.sslopt["ca_certs"]) if exchange.sslopt else None
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), *([urllib.request.HTTPSHandler(context=context)] if context else [])
-    )
-    try:
-        with opener.open(exchange.urls["rest"] + path, timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as exc:
-        with exc:
-            return exc.code, json.load(exc)
-
-
 def test_rest_tells_the_time(tls_exchange):
     """Milliseconds, a string; skewed if told so; over https."""
     status, body = get(tls_exchange, "/api/v5/public/time")
@@ -409,19 +344,15 @@ def test_prices_stay_near_their_index():
 
 
 @pytest.fixture
-def mute(exchange):
-    """A client that has upgraded and reads nothing, with more on the way to it than buffers hold."""
-    sock = socket.create_connection(("127.0.0.1", urlsplit(exchange.urls["public"]).port))
-    upgrade = "GET /ws/v5/public HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    sock.sendall(f"{upgrade}Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
-    assert sock.recv(12) == b"HTTP/1.1 101"
-    for _ in range(16):
-        exchange.say("x" * 1_000_000)
-    yield sock
-    sock.close()
+def deaf(exchange):
+    """A client that reads nothing, with more on the way to it than buffers hold."""
+    with mute(exchange) as sock:
+        for _ in range(16):
+            exchange.say("x" * 1_000_000)
+        yield sock
 
 
-def test_stop_cuts_a_client_that_does_not_read(exchange, mute):
+def test_stop_cuts_a_client_that_does_not_read(exchange, deaf):
     """It would never take part in a closing handshake; a half-made handshake is cut as well."""
     half = socket.create_connection(("127.0.0.1", urlsplit(exchange.urls["public"]).port))
     half.sendall(b"GET /ws/v5/public HT")
@@ -433,7 +364,7 @@ def test_stop_cuts_a_client_that_does_not_read(exchange, mute):
     half.close()
 
 
-def test_close_all_cuts_a_client_that_does_not_read(exchange, mute):
+def test_close_all_cuts_a_client_that_does_not_read(exchange, deaf):
     """Within twice the time a closing handshake is given."""
     assert exchange.close_all(4006, "x") == 1
     start = time.monotonic()
