@@ -25,7 +25,11 @@ OVERFLOW_POLICIES = ("drop_oldest", "drop_newest", "latest", "error", "block")
 
 def positive(name: str, value: Any, *, zero: bool = False) -> float:
     """Return `value` if it is a finite number above zero (or zero where allowed); raise `UsageError` otherwise."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    try:
+        good = good and math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        good = False
     if not good or value < 0 or (value == 0 and not zero):
         least = "0 or more" if zero else "more than 0"
         raise UsageError(f"{name} must be a number, {least}, not {value!r}")
@@ -246,10 +250,10 @@ def tls_context(sslopt: Mapping[str, Any] | None) -> ssl.SSLContext:
         return default_tls_context()
     if not isinstance(sslopt, Mapping):
         raise UsageError(f"sslopt must be a mapping, not {type(sslopt).__name__}")
-    unknown = sorted(set(sslopt) - set(SSLOPT_KEYS))
+    unknown = sorted(str(key) for key in sslopt if key not in SSLOPT_KEYS)
     if unknown:
         raise UsageError(
-            f"sslopt takes {', '.join(SSLOPT_KEYS)}, not {', '.join(map(str, unknown))}"
+            f"sslopt takes {', '.join(SSLOPT_KEYS)}, not {', '.join(unknown)}"
             " (verification cannot be switched off; trust a private CA with ca_certs)"
         )
     context = sslopt.get("context")

@@ -7,6 +7,7 @@ place if markers are on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -34,8 +35,14 @@ TELL_EVERY_S = 1.0
 class Reports(Protocol):
     """Where queues and handlers report what users must know. Called outside every lock; must not block."""
 
+    #: Messages that a handler did not get since the manager was closing.
+    left_over: int
+
     def overflow(self, queue: str, lost: Counter[bytes]) -> None:
         """A full queue dropped messages, counted by head."""
+
+    def owe(self, queue: MessageQueue) -> None:
+        """A queue has losses that are not told yet: see that `MessageQueue.tell_losses` is called soon."""
 
     def malformed(self, payload: bytes, exc: Exception) -> None:
         """A message could not be decoded when it was used."""
@@ -158,9 +165,8 @@ class MessageQueue:
                 self._overflow()
             if self._waiting:
                 self._ready.notify(len(batch))
-            lost = self._to_tell()
-        if lost:
-            self._reports.overflow(self.name, lost)
+        if self._untold:
+            self._tell()
         return self._full
 
     def _append(self, batch: list[Any], size: int | None = None) -> None:
@@ -192,12 +198,17 @@ class MessageQueue:
         """Make the queue fit again, or have the link pause."""
         if self._policy == "block":
             self._full = True
+            if self._half_empty():  # readers, who take without the lock, were quicker: none may come to see it
+                self._full = False
         if self._policy in ("block", "drop_newest"):  # the latter let in only what fits, and markers
             return
         items = self._items
         # The newest message stays, however large: an empty queue would serve nobody.
         while len(items) > 1 and (len(items) > self._max_messages or self._bytes() > self._max_bytes):
-            item = self._popleft()
+            try:
+                item = self._popleft()
+            except IndexError:  # readers were quicker
+                break
             if type(item) is not bytes:
                 self._lose(b"", self._head_holes)
             elif gaps.is_marker(item):
@@ -239,24 +250,27 @@ class MessageQueue:
                 holes[arg] = gaps.Lost(payload)
             holes[arg].add(payload)
 
-    def _to_tell(self, now: bool = False) -> Counter[bytes] | None:
-        """Return the losses to be told now: at once for the first, then at intervals, the rest with `now`."""
-        if not self._untold:
-            return None
-        at = time.monotonic()
-        if not now and at < self._told_at + TELL_EVERY_S:
-            return None
-        if not self._warned and self._policy != "latest":
-            self._warned = True
-            log.warning("%s is full: %s", self.name, "slow reader" if self._waiting else "nobody is reading it")
-        self._told_at = at
-        lost, self._untold = self._untold, Counter()
-        return lost
-
     def tell_losses(self) -> None:
         """Tell what was dropped and is not told yet."""
-        with self._ready:
-            lost = self._to_tell(now=True)
+        self._tell(now=True)
+
+    def _tell(self, now: bool = False) -> None:
+        """Tell the first loss at once, more of them at intervals; `now`: whatever there is."""
+        with self.lock:
+            at = time.monotonic()
+            due = now or at >= self._told_at + TELL_EVERY_S
+            lost: Counter[bytes] = Counter()
+            if due and self._untold:
+                self._told_at = at
+                lost, self._untold = self._untold, lost
+            warn = bool(lost) and not self._warned and self._policy != "latest"
+            self._warned = self._warned or warn
+            reader = "slow reader" if self._waiting else "nobody is reading it"
+        if not due:
+            self._reports.owe(self)
+        if warn:
+            with contextlib.suppress(Exception):  # a log handler that raises must not cost what comes next
+                log.warning("%s is full: %s", self.name, reader)
         if lost:
             self._reports.overflow(self.name, lost)
 
@@ -274,9 +288,10 @@ class MessageQueue:
         return self._ended
 
     def reopen(self) -> None:
-        """Something may come again: an endpoint was opened after all others had failed."""
+        """Something may come again after a failure or a refusal; after `close` or `unsubscribe` nothing does."""
         with self._ready:
-            self._ended = None
+            if not isinstance(self._ended, ManagerClosed):
+                self._ended = None
 
     # ------------------------------------------------------------------ out
 
@@ -342,10 +357,13 @@ class MessageQueue:
     def _make_room(self) -> None:
         """Let the links read again once the queue is half empty."""
         with self._ready:
-            if not self._full or len(self._items) > self._max_messages // 2 or self._bytes() > self._max_bytes // 2:
+            if not self._full or not self._half_empty():
                 return
             self._full = False
         self._reports.resume()
+
+    def _half_empty(self) -> bool:
+        return len(self._items) <= self._max_messages // 2 and self._bytes() <= self._max_bytes // 2
 
     def _next_marker(self) -> bytes | None:
         if self._kept:
@@ -357,7 +375,8 @@ class MessageQueue:
         return None
 
     def _wait(self, deadline: float | None) -> Any:
-        self._reports.check_may_block()
+        if deadline is None or deadline > time.monotonic():
+            self._reports.check_may_block()
         with self._ready:
             self._waiting += 1
             try:

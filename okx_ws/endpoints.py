@@ -124,7 +124,7 @@ def resolve_urls(
     Raises:
         UsageError: For an unknown region or name, or an address that is not one.
     """
-    if region not in REGIONS:
+    if not isinstance(region, str) or region not in REGIONS:
         raise UsageError(f"region must be one of {', '.join(REGIONS)}, not {region!r}")
     if not isinstance(sandbox, bool):
         raise UsageError(f"sandbox must be True or False, not {sandbox!r}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,7 +19,7 @@ from .delivery import SLICE_S, Reports, make_queue, now_ms
 from .events import Event
 from .protocol import codec, gaps
 
-__all__ = ["HandlerSink", "HandlerThread", "InlineSink", "QueuedSink", "TextSink", "name_of"]
+__all__ = ["EventSink", "HandlerSink", "HandlerThread", "InlineSink", "QueuedSink", "TextSink", "name_of"]
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +33,27 @@ TURN = 256
 #: Long after a batch has found its way from the link to a sink.
 FORGET_S = 60.0
 
+#: Lines about dropped events are this far apart.
+WARN_EVERY_S = 1.0
+
 #: Events that may wait for handlers; beyond, the oldest are dropped, which the log tells.
 MAX_EVENTS = 10_000
 
 
 def name_of(handler: Callable[..., object]) -> str:
-    """Return what people call a handler."""
-    name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
-    module = getattr(handler, "__module__", None)
-    return f"{module}.{name}" if module else str(name)
+    """Return what people call a handler; never raises, whatever the object is."""
+    try:
+        name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
+        module = getattr(handler, "__module__", None)
+        return f"{module}.{name}" if module else str(name)
+    except Exception:  # an attribute that raises
+        return type(handler).__qualname__
+
+
+def agree(mine: ArgKey, other: ArgKey) -> bool:
+    """Tell whether two args are of one channel and contradict each other in nothing."""
+    names = dict(mine)
+    return all(names.get(name, value) == value for name, value in other) and ("channel", names["channel"]) in other
 
 
 class HandlerSink:
@@ -54,24 +66,43 @@ class HandlerSink:
         self._reports = reports
         #: Nothing reaches the handler any more.
         self.dead = False
-        #: Args whose subscription has ended, and when: messages of theirs may still be under way.
+        #: It is dead because the manager closes: what it does not get is counted.
+        self._cut_off = False
+        #: Args in use, by the number of subscriptions; and args whose last one has ended, and when: messages of theirs
+        #: may still be under way.
+        self._live: Counter[ArgKey] = Counter()
         self._ended: dict[ArgKey, float] = {}
-        self._uses = 0
 
     def begin(self, key: ArgKey) -> None:
         """A subscription to this arg uses the sink."""
-        self._uses += 1
+        self._live[key] += 1
         self._ended.pop(key, None)
 
     def finish(self, key: ArgKey) -> None:
-        """A subscription to this arg has ended: what is under way for it is not handed over any more."""
-        self._uses -= 1
-        self.dead = not self._uses
+        """A subscription to this arg has ended: what is under way for it alone is not handed over any more."""
+        self._live[key] -= 1
+        if self._live[key]:
+            return
         now = time.monotonic()
         if self.idle:
-            for old in [old for old, at in self._ended.items() if at < now - FORGET_S]:
-                del self._ended[old]
-        self._ended[key] = now
+            self._ended = {old: at for old, at in self._ended.items() if at >= now - FORGET_S}
+        self._ended[key] = now  # before it leaves the live ones: the thread that feeds looks at both
+        del self._live[key]
+        self.dead = not self._live
+
+    def cut_off(self) -> None:
+        """The manager closes: hand over nothing more, and count it."""
+        self._cut_off = self.dead = True
+
+    def _has_ended(self, key: ArgKey) -> bool:
+        """Tell whether a push with this arg belongs to what has ended, as `Subscriptions.receivers` assigns pushes."""
+        live, ended = list(self._live), list(self._ended)
+        for belongs in (ArgKey.__eq__, ArgKey.__le__, agree):
+            if any(belongs(known, key) for known in live):
+                return False
+            if any(belongs(known, key) for known in ended):
+                return True
+        return False
 
     @property
     def idle(self) -> bool:
@@ -80,8 +111,11 @@ class HandlerSink:
 
     def feed(self, payloads: Iterable[bytes]) -> None:
         """Decode messages and call the handler with each, one by one."""
-        decode, handler, ended = self._decode, self.handler, self._ended
+        decode, handler = self._decode, self.handler
         for payload in payloads:
+            if self.dead:
+                self._reports.left_over += self._cut_off
+                continue
             try:
                 message = decode(payload)
             except codec.DecodeError as exc:
@@ -90,7 +124,7 @@ class HandlerSink:
                 if marker is None:
                     continue
                 message = decode(marker)
-            if self.dead or (ended and codec.arg_key(message["arg"]) in ended):
+            if self._ended and self._has_ended(codec.arg_key(message["arg"])):
                 continue
             try:
                 handler(message)
@@ -159,6 +193,15 @@ class TextSink(QueuedSink):
         self._decode = lambda payload: payload.decode("utf-8", "replace")
 
 
+class EventSink:
+    """One registration of an event handler: it calls the handler until it is dead."""
+
+    def __init__(self, handler: Callable[[Any], object]) -> None:
+        self.handler = handler
+        #: Nothing reaches the handler any more.
+        self.dead = False
+
+
 class HandlerThread:
     """The thread `okx-ws:handlers`: calls event handlers first, then data handlers in turns.
 
@@ -167,12 +210,18 @@ class HandlerThread:
     Args:
         reports: Told of handlers that raise.
         last_word: Called on the thread as the last thing it does, with the number of messages and events left over.
+        chores: Called on the thread about once a second.
     """
 
-    def __init__(self, reports: Reports, last_word: Callable[[int], None]) -> None:
+    def __init__(self, reports: Reports, last_word: Callable[[int], None], chores: Callable[[], None]) -> None:
         self._reports = reports
         self._last_word = last_word
-        self.events: deque[tuple[EventHandler, Event]] = deque()
+        self._chores = chores
+        #: Events dropped, ever.
+        self.events_dropped = 0
+        self.events: deque[tuple[EventSink, Any]] = deque()
+        self._warned_at = -WARN_EVERY_S
+        self._chores_at = 0.0
         self._sinks: deque[QueuedSink] = deque()
         # Re-entrant: close() may come from a signal handler that interrupted this very thread inside.
         self.lock = threading.RLock()
@@ -202,18 +251,23 @@ class HandlerThread:
         """See that `sink` gets a turn."""
         if not sink.scheduled:
             with self._wake:
-                sink.scheduled = True
-                self._sinks.append(sink)
-                self._wake.notify()
+                if not sink.scheduled:
+                    sink.scheduled = True
+                    self._sinks.append(sink)
+                    self._wake.notify()
 
-    def post(self, handler: EventHandler, event: Event) -> None:
-        """See that `handler` is called with `event`, before any data."""
+    def post(self, sink: EventSink, event: Any) -> None:
+        """See that the sink's handler is called with `event`, before any data."""
         with self._wake:
-            if len(self.events) >= MAX_EVENTS:
-                dropped = self.events.popleft()[1]
-                log.warning("event handlers are too slow: a %s event was dropped", dropped.type)
-            self.events.append((handler, event))
+            dropped = len(self.events) >= MAX_EVENTS
+            if dropped:
+                self.events.popleft()
+                self.events_dropped += 1
+            self.events.append((sink, event))
             self._wake.notify()
+        if dropped and (now := time.monotonic()) >= self._warned_at + WARN_EVERY_S:
+            self._warned_at = now
+            log.warning("event handlers are too slow: %s events were dropped so far", self.events_dropped)
 
     def stop(self, leave_at: float) -> None:
         """Finish what is queued, but leave at `leave_at` (monotonic) whatever is left."""
@@ -230,18 +284,32 @@ class HandlerThread:
 
     def _run(self) -> None:
         while self._wait():
-            while self.events:
-                self.call(*self.events.popleft())
-            if self._sinks:
-                sink = self._sinks.popleft()
-                sink.scheduled = False  # before its turn: what comes meanwhile schedules it again
-                if sink.turn():
-                    self.schedule(sink)
-        left = {id(sink): sink.queue.qsize() for sink in self._sinks}
-        self._last_word(sum(left.values()) + len(self.events))
+            try:
+                self._turn()
+            except Exception:  # a bug of ours must not end the thread that others need
+                log.exception("the handlers' thread: its own code failed")
+        self._last_word(sum(sink.queue.qsize() for sink in self._sinks) + len(self.events))
+
+    def _turn(self) -> None:
+        """Call one event handler, or let one sink have its turn."""
+        if (now := time.monotonic()) >= self._chores_at:
+            self._chores_at = now + SLICE_S
+            self._chores()
+        if self.events:  # one at a time, so that a slow one does not outlast the end
+            self.call(*self.events.popleft())
+        elif self._sinks:
+            sink = self._sinks.popleft()
+            sink.scheduled = False  # before its turn: what comes meanwhile schedules it again
+            try:
+                more = sink.turn()
+            except BaseException:
+                self.schedule(sink)
+                raise
+            if more:
+                self.schedule(sink)
 
     def _wait(self) -> bool:
-        """Wait for something to do; return False once it is time to leave."""
+        """Wait for something to do, a slice at most; return False once it is time to leave."""
         with self._wake:
             while True:
                 if self._leave_at is not None and time.monotonic() >= self._leave_at:
@@ -250,14 +318,17 @@ class HandlerThread:
                     return True
                 if self.stopping:
                     return False
-                self._wake.wait(SLICE_S)
+                if not self._wake.wait(SLICE_S):
+                    return True  # for the chores
 
-    def call(self, handler: EventHandler, event: Event) -> None:
+    def call(self, sink: EventSink, event: Any) -> None:
         """Call one event handler; what it raises is told, unless it raised about just that."""
+        if sink.dead:
+            return
         try:
-            handler(event)
+            sink.handler(event)
         except BaseException as exc:
-            if event.type == "handler_error":
-                log.exception("event handler %s raised on a handler_error", name_of(handler))
+            if isinstance(event, Event) and event.type == "handler_error":
+                log.exception("event handler %s raised on a handler_error", name_of(sink.handler))
             else:
-                self._reports.handler_error(handler, exc)
+                self._reports.handler_error(sink.handler, exc)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,18 +13,21 @@ from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
 from .config import Backoff, Credentials, Limits, Settings, positive, tls_context
-from .delivery import SLICE_S, MessageQueue
+from .delivery import SLICE_S
 from .endpoints import ENDPOINTS, endpoint_of, login_needed, resolve_urls
 from .errors import ManagerClosed, UsageError
-from .handlers import EventHandler, Handler
+from .events import Event
+from .handlers import EventHandler, EventSink, Handler
 from .net.clock import Clock
 from .net.connection import Connection, Wish
 from .net.proxy import check_proxy, is_loopback
 from .net.rest import RestClient, RestWorker
 from .protocol import codec
 from .protocol.auth import login_request
+from .protocol.routing import Outlet
 from .reporting import Reporter
-from .subscription import Subscription, check_arg
+from .statistics import by_name, endpoint_stats, queue_stats
+from .subscription import Subscription, check_arg, check_fields
 from .switchboard import Pattern, Registration, Switchboard, Tap
 
 __all__ = ["Manager"]
@@ -135,7 +140,14 @@ class Manager:
         if self._credentials and clock_sync:
             self._clock = Clock(self._rest, self._worker, self._reporter.tell, self._clock_ready)
         self._switchboard = Switchboard(self._settings, self._reporter)
+        #: For `Connection`.
+        self._raw: Outlet | None = None
+        self._pong: Callable[[bytes], None] = lambda payload: None
         self._closing = False
+        #: When handlers are left behind (monotonic), once it is closing.
+        self._leave_at = 0.0
+        #: The process it works in: threads and locks do not survive a fork.
+        self._pid = os.getpid()
         #: The shared queue: what no handler takes. Also `get`, iteration and `messages` read it.
         self.msgQueue = self._switchboard.shared
         self._take = self.msgQueue.take
@@ -233,18 +245,32 @@ class Manager:
         placed = [(endpoint or endpoint_of(arg["channel"]), arg) for arg in checked]
         for where, arg in placed:
             self._check_login(where, arg)
+        self._check_open()
         with self._lock:
             self._check_open()
             made = [self._make(where, arg, handler, inline, queue) for where, arg in placed]
-            for where in {where for where, _ in placed}:
-                mine = [subscription for subscription in made if subscription.endpoint == where]
-                wishes: list[Wish] = [(s.arg, login_needed(s.channel, where), s) for s in mine]
-                streams = self._connections[where].subscribe(wishes)
-                for subscription, stream in zip(mine, streams, strict=True):
-                    subscription.stream = stream
-                if self._connections[where].failure is None:
-                    self.msgQueue.reopen()  # it ended if all endpoints so far had failed
+            for where in dict.fromkeys(where for where, _ in placed):
+                self._ask(self._connections[where], [s for s in made if s.endpoint == where])
+            if self._closing:  # by a signal handler that interrupted us: it may not have seen these connections
+                self._stop_all()
         return made
+
+    def _ask(self, connection: Connection, subscriptions: list[Subscription]) -> None:
+        """Hand new subscriptions to their connection, all in one request."""
+        where = connection.endpoint
+        wishes: list[Wish] = [(s.arg, login_needed(s.channel, where), s) for s in subscriptions]
+        try:
+            streams = connection.subscribe(wishes)
+        except BaseException:  # no thread could be started, for example
+            for subscription in subscriptions:
+                self._switchboard.leave(subscription)
+            raise
+        for subscription, stream in zip(subscriptions, streams, strict=True):
+            subscription.stream = stream
+        if connection.failure is None:
+            self.msgQueue.reopen()  # it ended if all endpoints so far had failed
+        for arg in [subscription.arg for subscription in subscriptions if subscription.own_queue is not None]:
+            self._settle_own_queues(connection, arg)
 
     def _make(
         self, where: str, arg: dict[str, str], handler: Handler | None, inline: bool, queue: bool
@@ -268,8 +294,10 @@ class Manager:
             self._urls[endpoint],
             self._settings,
             self._switchboard.outlet_of,
-            tell=self._reporter.tell,
+            tell=self._tell,
             failed=self._endpoint_failed,
+            raw=self._raw,
+            pong=lambda payload: self._pong(payload),
             login=self._login_request if self._credentials else None,
             credentials=self._credentials,
             hint=self._where,
@@ -315,8 +343,14 @@ class Manager:
             **arg: OKX's fields, exactly as they were subscribed.
 
         Nothing new reaches a handler once this has returned. An arg that nobody subscribes is no error.
+
+        Raises:
+            UsageError: It is a subscription of another manager, or an arg that cannot be right.
         """
+        self._check_process()
         if isinstance(channel, Subscription):
+            if self._connections.get(channel.endpoint) is not channel.connection:
+                raise UsageError(f"{channel!r} is a subscription of another manager")
             self._leave(channel)
             return
         checked = check_arg({"channel": channel, **arg})
@@ -334,9 +368,12 @@ class Manager:
                 return
             subscription.left = True
             self._switchboard.leave(subscription)
+            own = subscription.own_queue
+            if own is not None:  # first, since the link may be paused for it
+                own.end(ManagerClosed(f"{subscription.arg} was unsubscribed"))
             subscription.connection.unsubscribe(subscription.stream, subscription)
-        if subscription.own_queue is not None:
-            subscription.own_queue.end(ManagerClosed(f"{subscription.arg} was unsubscribed"))
+        if own is not None:
+            own.tell_losses()
 
     # ------------------------------------------------------------------ handlers
 
@@ -360,6 +397,8 @@ class Manager:
             return lambda function: self.on(channel_pattern, function, inline=inline, **arg)
         if not callable(handler):
             raise UsageError(f"handler must be callable, not {handler!r}")
+        check_fields(arg)
+        self._check_open()
         with self._lock:
             self._check_open()
             pattern = self._switchboard.add_handler(channel_pattern, arg, handler, inline)
@@ -376,11 +415,16 @@ class Manager:
         """Call `handler` with every `Event`, on the thread ``okx-ws:handlers``, before data; also a decorator."""
         if not callable(handler):
             raise UsageError(f"handler must be callable, not {handler!r}")
+        self._check_open()
         with self._lock:
             self._check_open()
-            self._reporter.add(handler)
+            sink = self._reporter.add(handler)
             self._reporter.thread.start()
-        return Registration(handler, lambda: self._reporter.remove(handler))
+        return Registration(handler, lambda: self._remove_event_sink(sink))
+
+    def _remove_event_sink(self, sink: EventSink) -> None:
+        with self._lock:
+            self._reporter.remove(sink)
 
     def _reconnect_outlets(self) -> None:
         for connection in self._connections.values():
@@ -427,6 +471,7 @@ class Manager:
             UsageError: Called on a link's own thread, or `wanted` is neither.
         """
         self.check_may_block()
+        check_fields(arg)
         if not callable(wanted) and not (isinstance(wanted, str) and wanted):
             raise UsageError(f"wanted must be a channel's name or a function, not {wanted!r}")
         channel, predicate = (wanted, lambda message: True) if isinstance(wanted, str) else ("*", wanted)
@@ -455,6 +500,7 @@ class Manager:
         Raises:
             UsageError: Nothing of that arg is subscribed.
         """
+        self._check_process()
         checked = check_arg({"channel": channel, **arg})
         for connection in list(self._connections.values()):
             with connection.mutex:
@@ -466,49 +512,21 @@ class Manager:
 
     def stats(self) -> dict[str, Any]:
         """Return counts and states, a plain dict of plain values; a snapshot, cheap enough for once a second."""
-        now = time.monotonic()
+        self._check_process()
         with self._lock:
-            endpoints = {name: self._endpoint_stats(c, now) for name, c in self._connections.items()}
-            own = {str(holder.arg): queue_stats(queue) for holder, queue in self._switchboard.own_queues.items()}
-            handlers = {queue.name: queue_stats(queue) for queue in self._switchboard.handler_queues}
-            queues = self._switchboard.queues + self._switchboard.handler_queues
-        for queue in queues:
+            endpoints = {name: endpoint_stats(connection) for name, connection in self._connections.items()}
+            own, handlers = self._switchboard.own_queues, self._switchboard.handler_queues
+        for queue in (self.msgQueue, *own.values(), *handlers):
             queue.tell_losses()
         return {
             "endpoints": endpoints,
             "queue": queue_stats(self.msgQueue),
-            "own_queues": own,
-            "handlers": handlers,
+            "own_queues": by_name((str(holder.arg), queue) for holder, queue in own.items()),
+            "handlers": by_name((queue.name, queue) for queue in handlers),
             "malformed": self._reporter.malformed_count + sum(e["malformed"] for e in endpoints.values()),
             "handler_errors": self._reporter.handler_error_count,
+            "events_dropped": self._reporter.thread.events_dropped,
         }
-
-    @staticmethod
-    def _endpoint_stats(connection: Connection, now: float) -> dict[str, Any]:
-        with connection.mutex:
-            session = connection.session
-            subscriptions = [
-                {
-                    "arg": dict(stream.arg),
-                    "state": "rejected" if stream.refusal else "active" if stream.acked else "pending",
-                    "holders": len(stream.holders),
-                    "messages": stream.messages,
-                    "age_s": now - newest if (newest := max((r.last_at for r in stream.routes), default=0.0)) else None,
-                }
-                for stream in session.subscriptions
-            ]
-            return {
-                "url": connection.url,
-                "state": "failed" if connection.failure else "up" if session.up else "down",
-                "connects": connection.connects,
-                "conn_id": session.conn_id,
-                "messages": session.messages,
-                "bytes": connection.bytes_in,
-                "malformed": session.malformed,
-                "round_trip_s": session.heartbeat.round_trip_s,
-                "last_error": connection.last_error,
-                "subscriptions": subscriptions,
-            }
 
     # ------------------------------------------------------------------ the end
 
@@ -524,27 +542,51 @@ class Manager:
                 not seen is counted in the event ``closed``.
         """
         until = time.monotonic() + positive("timeout", timeout, zero=True)
+        if self._pid != os.getpid():
+            self._closing = True  # a forked child: what lives of it lives in the parent, and locks may be held for ever
+            return
         interrupted = self._holds_a_lock()
-        self._closing = True
+        with contextlib.nullcontext() if interrupted else self._lock:  # so that no `subscribe` is half done
+            self._leave_at = min(until, self._leave_at) if self._closing else until
+            self._closing = True
+        self._stop_all()
+        if interrupted or self._is_own_thread():
+            return  # the last link to end lets the readers go; what is left is the next close's
+        connections = list(self._connections.values())
+        for connection in [connection for connection in connections if not connection.join(until)]:
+            connection.abort()
+        if self._worker.join(min(until, time.monotonic() + REST_PATIENCE_S)):
+            self._rest.close()
+        self._finish()
+        if not self._reporter.thread.join(until):
+            log.warning("a handler is still running after %s s; it is left behind", timeout)
+
+    def _stop_all(self) -> None:
+        """Ask every thread but that of the handlers to end; returns at once."""
+        self._switchboard.cut_off_inline()
         connections = list(self._connections.values())
         for connection in connections:
             connection.stop()
         self._worker.stop()
-        if interrupted:
-            return  # the last link to end lets the readers go; what is left is the next close's
-        for connection in [connection for connection in connections if not connection.join(until)]:
-            if not connection.is_current():
-                connection.abort()
-        if self._worker.join(min(until, time.monotonic() + REST_PATIENCE_S)):
-            self._rest.close()
-        self._end_queues()
+        if all(connection.failure is not None for connection in connections):
+            self._finish()  # no link is left to do it
+
+    def _finish(self) -> None:
+        """Nothing more will come: let readers and handlers finish what is queued."""
+        for queue in [*self._switchboard.queues, *self._switchboard.handler_queues]:
+            queue.tell_losses()
+        for queue in self._switchboard.queues:
+            queue.end(ManagerClosed("the manager is closed"))
         thread = self._reporter.thread
         if thread.started:
-            thread.stop(until)
-            if not thread.join(until) and not thread.is_current():
-                log.warning("a handler is still running after %s s; it is left behind", timeout)
+            thread.stop(self._leave_at)
         else:
             self._reporter.closed(0)
+
+    def _is_own_thread(self) -> bool:
+        """Tell whether this is a thread of ours: to wait for the others might be to wait for each other."""
+        connections = list(self._connections.values())
+        return self._reporter.thread.is_current() or any(connection.is_current() for connection in connections)
 
     def _holds_a_lock(self) -> bool:
         """Tell whether this thread holds a lock of ours: then a signal handler has interrupted us inside one.
@@ -555,13 +597,6 @@ class Manager:
         locks += [connection.mutex for connection in list(self._connections.values())]
         locks += [queue.lock for queue in self._switchboard.queues]
         return any(lock._is_owned() for lock in locks)  # type: ignore[attr-defined]  # as threading.Condition asks it
-
-    def _end_queues(self) -> None:
-        with self._lock:
-            queues = self._switchboard.queues
-        for queue in queues:
-            queue.tell_losses()
-            queue.end(ManagerClosed("the manager is closed"))
 
     def __enter__(self: Self) -> Self:
         return self
@@ -578,34 +613,55 @@ class Manager:
     # ------------------------------------------------------------------ inside
 
     def check_may_block(self) -> None:
-        """Raise `UsageError` if called on a link's own thread: it would wait for itself."""
+        """Raise `UsageError` if called on a link's own thread: it would wait for itself; or in a forked child."""
+        self._check_process()
         if any(connection.is_current() for connection in list(self._connections.values())):
             raise UsageError(
                 "this call waits, and was made on a link's own thread (inline); use a handler without inline"
             )
 
     def _check_open(self) -> None:
+        self._check_process()
         if self._closing:
             raise ManagerClosed("the manager is closed")
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise UsageError(f"this manager belongs to process {self._pid}; make one after the fork")
 
     def _resume(self) -> None:
         for connection in list(self._connections.values()):
             connection.resume()
 
+    def _tell(self, event: Event) -> None:
+        """Pass on what a connection tells; called outside every lock."""
+        self._reporter.tell(event)
+        if event.type in ("subscribed", "subscribe_failed") and event.delay_s is None and event.arg is not None:
+            self._settle_own_queues(self._connections[str(event.endpoint)], event.arg)
+
+    def _settle_own_queues(self, connection: Connection, arg: Mapping[str, str]) -> None:
+        """See that nobody waits for messages of a refused arg; and that a later acceptance lets them wait again."""
+        with connection.mutex:
+            stream = connection.session.subscriptions.find(arg)
+            queues = [holder.own_queue for holder in stream.holders] if stream is not None else []
+            reason = connection.failure or (stream.refusal if stream is not None else None)
+        for queue in queues:
+            if queue is not None and reason is not None:
+                queue.end(reason)
+            elif queue is not None:
+                queue.reopen()
+
     def _endpoint_failed(self) -> None:
         """An endpoint has become of no use: readers must not wait for what cannot come."""
         with self._lock:
-            connections = list(self._connections.values())
-            holders = self._switchboard.own_queues
-        failures = [connection.failure for connection in connections]
-        for holder, queue in holders.items():
-            failure = self._connections[holder.endpoint].failure
-            if failure is not None:
-                queue.end(failure)
-        if None not in failures:
-            self.msgQueue.end(failures[-1] or ManagerClosed())
-
-
-def queue_stats(queue: MessageQueue) -> dict[str, int]:
-    """Return a queue's numbers."""
-    return {"depth": queue.qsize(), "dropped": queue.dropped}
+            failures = [connection.failure for connection in self._connections.values()]
+            for holder, queue in self._switchboard.own_queues.items():
+                failure = self._connections[holder.endpoint].failure
+                if failure is not None:
+                    queue.end(failure)
+            if None in failures:
+                return
+            if not self._closing:
+                self.msgQueue.end(failures[-1] or ManagerClosed())
+                return
+        self._finish()

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .config import Credentials
+from .delivery import MessageQueue
 from .events import Event
-from .handlers import EventHandler, HandlerThread, name_of
+from .handlers import EventHandler, EventSink, HandlerThread, name_of
 from .protocol import codec
 from .protocol.session import first_words
 
@@ -38,6 +39,14 @@ LEVELS = {
 LINES_PER_S = 5
 
 
+def safe_repr(exc: BaseException) -> str:
+    """Return the repr of a user's exception, or its type's name if that raises."""
+    try:
+        return repr(exc)
+    except Exception:
+        return type(exc).__qualname__
+
+
 class Reporter:
     """Takes events from any thread, outside every lock; logs them and passes them to the event handlers.
 
@@ -53,8 +62,12 @@ class Reporter:
         self._credentials = credentials
         self.resume = resume
         self.check_may_block = check_may_block
-        self._handlers: tuple[EventHandler, ...] = ()
-        self.thread = HandlerThread(self, self.closed)
+        self._handlers: tuple[EventSink, ...] = ()
+        self.thread = HandlerThread(self, self.closed, self._tell_owed)
+        #: Queues with losses that are not told yet.
+        self._owing: set[MessageQueue] = set()
+        #: Messages that inline handlers did not get since the manager was closing.
+        self.left_over = 0
         self._ended = False
         #: By type: the second, and the lines logged in it.
         self._lines: dict[str, tuple[int, int]] = {}
@@ -64,20 +77,23 @@ class Reporter:
 
     # ------------------------------------------------------------------ event handlers
 
-    def add(self, handler: EventHandler) -> None:
-        """Call `handler` with every event from now on."""
-        self._handlers = (*self._handlers, handler)
+    def add(self, handler: EventHandler) -> EventSink:
+        """Call `handler` with every event from now on. Its owner calls this and `remove` under one lock."""
+        sink = EventSink(handler)
+        self._handlers = (*self._handlers, sink)
+        return sink
 
-    def remove(self, handler: EventHandler) -> None:
-        """Call `handler` no more; nothing, if it is not there."""
-        self._handlers = tuple(known for known in self._handlers if known != handler)
+    def remove(self, sink: EventSink) -> None:
+        """Call the sink's handler no more, not even with what is queued for it."""
+        sink.dead = True
+        self._handlers = tuple(known for known in self._handlers if known is not sink)
 
     def tell(self, event: Event) -> None:
         """Stamp an event, log it, and queue it for the event handlers."""
         event = replace(event, at_ms=time.time_ns() // 1_000_000)
         self._log(event)
-        for handler in self._handlers:
-            self.thread.post(handler, event)
+        for sink in self._handlers:
+            self.thread.post(sink, event)
 
     def _lines_now(self, type: str) -> int:
         """Count a line of this type; return how many there were in this second."""
@@ -113,6 +129,17 @@ class Reporter:
         for head, number in lost.items():
             self.tell(Event("overflow", arg=codec.data_head_arg(head), msg=f"{queue} is full", lost=number))
 
+    def owe(self, queue: MessageQueue) -> None:
+        """A queue has losses that it does not tell yet, since it told others just now.
+
+        They are told within a second if anybody listens to events; if not, with the queue's next loss, or at its end.
+        """
+        self._owing.add(queue)
+
+    def _tell_owed(self) -> None:
+        while self._owing:
+            self._owing.pop().tell_losses()
+
     def malformed(self, payload: bytes, exc: Exception) -> None:
         """A message with a known head could not be decoded when it was used."""
         self.malformed_count += 1
@@ -124,15 +151,16 @@ class Reporter:
         """A handler raised: log its traceback, and tell."""
         self.handler_error_count += 1
         if self._lines_now("traceback") <= LINES_PER_S:
-            log.error("handler %s raised", name_of(handler), exc_info=exc)
-        self.tell(Event("handler_error", msg=self._credentials.blot(f"{name_of(handler)}: {exc!r}")))
+            with contextlib.suppress(Exception):  # see `_log`; and some exceptions cannot be formatted
+                log.error("handler %s raised", name_of(handler), exc_info=exc)
+        self.tell(Event("handler_error", msg=self._credentials.blot(f"{name_of(handler)}: {safe_repr(exc)}")))
 
     def closed(self, lost: int) -> None:
         """Everything has ended: the last event, told once, and called at once, since nothing is queued any more."""
         if self._ended:
             return
         self._ended = True
-        event = Event("closed", lost=lost, at_ms=time.time_ns() // 1_000_000)
+        event = Event("closed", lost=lost + self.left_over, at_ms=time.time_ns() // 1_000_000)
         self._log(event)
-        for handler in self._handlers:
-            self.thread.call(handler, event)
+        for sink in self._handlers:
+            self.thread.call(sink, event)

@@ -14,7 +14,7 @@ from .handlers import InlineSink, QueuedSink
 from .net.connection import Connection
 from .protocol.subscriptions import Stream
 
-__all__ = ["Subscription", "check_arg"]
+__all__ = ["Subscription", "check_arg", "check_fields"]
 
 #: OKX's names for what an arg may hold, to recognise misspellings of them; other names pass as they are.
 ARG_NAMES = ("channel", "instId", "instType", "instFamily", "ccy", "algoId", "sprdId", "uly", "seriesId", "extraParams")
@@ -34,18 +34,45 @@ def check_arg(arg: Any) -> dict[str, str]:
         raise UsageError(f"the arg {dict(arg)} names no channel")
     checked: dict[str, str] = {}
     for name, value in arg.items():
-        if not isinstance(name, str) or not name:
-            raise UsageError(f"the names in an arg are str, not {name!r}")
-        meant = _BY_FOLDED.get(name.lower().replace("_", ""), name)
-        if meant != name:
-            raise UsageError(f"OKX writes {meant}, not {name}")
+        check_name(name)
         if name == "extraParams" and isinstance(value, Mapping):
-            value = orjson.dumps(value).decode()
+            try:
+                value = orjson.dumps(value).decode()
+            except TypeError as exc:
+                raise UsageError(f"extraParams must be of what JSON can say: {exc}") from exc
         if not isinstance(value, str) or not value:
             many = " (many instruments: pass a list of args)" if isinstance(value, (list, tuple, set)) else ""
             raise UsageError(f"{name} must be a non-empty str, not {value!r}{many}")
+        if not encodable(value):
+            raise UsageError(f"{name} must be text that UTF-8 can encode, not {value!r}")
         checked[name] = value
     return checked
+
+
+def check_name(name: Any) -> None:
+    """Raise `UsageError` unless `name` can be a field of an arg, and is spelled as OKX spells it."""
+    if not isinstance(name, str) or not name or not encodable(name):
+        raise UsageError(f"the names in an arg are str, not {name!r}")
+    meant = _BY_FOLDED.get(name.lower().replace("_", ""), name)
+    if meant != name:
+        raise UsageError(f"OKX writes {meant}, not {name}")
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Raise `UsageError` unless these could be fields of an arg: what `on` and `wait_for` look for."""
+    for name, value in fields.items():
+        check_name(name)
+        if not isinstance(value, str) or not value:
+            raise UsageError(f"{name} must be a non-empty str, not {value!r}")
+
+
+def encodable(text: str) -> bool:
+    """Tell whether `text` is without lone surrogates, which no frame can carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Owner(Protocol):
@@ -153,7 +180,11 @@ class Subscription:
         return self._queue().take(timeout)
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate over this subscription's own queue, until it is unsubscribed or the manager closed."""
+        """Iterate over this subscription's own queue, until it is unsubscribed or the manager closed.
+
+        Raises:
+            SubscribeError, LoginError, ConnectionLost: Nothing can come any more, and the queue is drained.
+        """
         return self._queue().stream()
 
     def _queue(self) -> MessageQueue:

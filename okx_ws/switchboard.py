@@ -48,6 +48,19 @@ class Registration:
         return self.handler(*args)
 
 
+def identity(handler: Handler) -> tuple[Any, ...]:
+    """Return what tells handlers apart: `is`, not `==`; bound methods are made anew at each access.
+
+    Ids stay their owners', since the sink keeps the handler alive.
+    """
+    try:
+        owner = getattr(handler, "__self__", None)
+        method = getattr(handler, "__func__", None) or getattr(handler, "__name__", None)  # a method of C: its name
+    except Exception:  # an attribute that raises: no bound method at any rate
+        return (id(handler), None)
+    return (id(handler), None) if owner is None or method is None else (id(owner), method)
+
+
 class Tap:
     """Sees messages on the link's thread until one is wanted; takes nothing from anybody."""
 
@@ -121,9 +134,11 @@ class Switchboard:
         self._settings = settings
         self._reporter = reporter
         self.shared = make_queue("the manager's queue", settings, reporter)
+        #: Gets what no handler takes; None: nobody does.
+        self.default: Outlet | None = self.shared
         self._patterns: tuple[Pattern, ...] = ()
         #: Of subscriptions: one a handler, so that a handler gets all its args in order.
-        self._sinks: dict[tuple[Any, bool], InlineSink | QueuedSink] = {}
+        self._sinks: dict[tuple[Any, ...], InlineSink | QueuedSink] = {}
         self._own: dict[Holder, MessageQueue] = {}
         #: Kept alive by the routes that use them.
         self._fan_outs: WeakValueDictionary[tuple[Outlet, ...], FanOut] = WeakValueDictionary()
@@ -132,11 +147,7 @@ class Switchboard:
 
     def sink(self, handler: Handler, inline: bool) -> InlineSink | QueuedSink:
         """Return the sink of a subscription's handler."""
-        try:
-            key: tuple[Any, bool] = (handler, inline)
-            hash(key)
-        except TypeError:
-            key = (id(handler), inline)  # the sink keeps the handler alive, so the id stays its own
+        key = (*identity(handler), inline)
         sink = self._sinks.get(key)
         if sink is None:
             sink = self._sinks[key] = self._new_sink(handler, inline)
@@ -165,6 +176,7 @@ class Switchboard:
             holder.sink.finish(arg_key(holder.arg))
             if holder.sink.dead:
                 self._sinks = {key: sink for key, sink in self._sinks.items() if sink is not holder.sink}
+                tell_losses(holder.sink)
         self._own.pop(holder, None)
 
     def add_handler(self, channel: str, fields: Mapping[str, str], handler: Handler, inline: bool) -> Pattern:
@@ -183,6 +195,7 @@ class Switchboard:
         """Remove a handler or a tap: nothing new reaches it."""
         if isinstance(pattern.outlet, HandlerSink):
             pattern.outlet.dead = True
+            tell_losses(pattern.outlet)
         self._patterns = tuple(known for known in self._patterns if known is not pattern)
 
     # ------------------------------------------------------------------ what they get
@@ -195,7 +208,7 @@ class Switchboard:
         taken = bool(outlets)
         outlets += [holder.own_queue for holder in holders if holder.own_queue is not None]
         if not taken and any(holder.sink is None and holder.own_queue is None for holder in holders):
-            outlets.append(self.shared)
+            outlets += [] if self.default is None else [self.default]
         outlets += [pattern.outlet for pattern in matches if not pattern.takes]
         unique = tuple(dict.fromkeys(outlets))
         if len(unique) < 2:
@@ -218,5 +231,20 @@ class Switchboard:
     @property
     def handler_queues(self) -> list[MessageQueue]:
         """The queues of handlers on the handlers' thread."""
-        sinks = [*self._sinks.values(), *(pattern.outlet for pattern in self._patterns)]
-        return [sink.queue for sink in sinks if isinstance(sink, QueuedSink)]
+        return [sink.queue for sink in self._handler_sinks if isinstance(sink, QueuedSink)]
+
+    def cut_off_inline(self) -> None:
+        """The manager closes: inline handlers get nothing more, lest they hold up their links."""
+        for sink in self._handler_sinks:
+            if isinstance(sink, InlineSink):
+                sink.cut_off()
+
+    @property
+    def _handler_sinks(self) -> list[InlineSink | QueuedSink | Tap]:
+        return [*self._sinks.values(), *(pattern.outlet for pattern in self._patterns)]
+
+
+def tell_losses(sink: HandlerSink) -> None:
+    """Tell what the queue of a handler that gets nothing more has dropped."""
+    if isinstance(sink, QueuedSink):
+        sink.queue.tell_losses()

@@ -2,11 +2,10 @@
 
 import queue
 import threading
-import time
 
 import pytest
 
-from okx_ws import AckTimeout, ManagerClosed, QueueOverflow, UsageError
+from okx_ws import AckTimeout, LoginError, ManagerClosed, QueueOverflow, SubscribeError, UsageError
 from okx_ws.exchange import LocalExchange
 from tests.watch import Watch, eventually
 
@@ -296,63 +295,6 @@ def test_on_the_links_thread_waiting_is_refused_at_once_and_the_rest_allowed(ws)
     assert len(errors) == 3 and all("inline" in error for error in errors) and state == "closed"
 
 
-@pytest.mark.parametrize("inline", [False, True])
-def test_close_from_inside_a_handler(inline, ws):
-    """It returns at once, everything ends, and the next close joins."""
-    closed = threading.Event()
-
-    def handler(message):
-        ws.close()
-        closed.set()
-
-    ws.subscribe("trades", instId="BTC-USDT", handler=handler, inline=inline)
-    start = time.monotonic()
-    assert list(ws) == []
-    closed.wait(5)
-    ws.close()
-    assert time.monotonic() - start < 3
-    with pytest.raises(ManagerClosed):
-        ws.subscribe("trades", instId="BTC-USDT")
-
-
-def test_close_finishes_what_handlers_have_queued(world, connect):
-    """Until its deadline; the rest is counted and told in `closed`."""
-    ws = connect(world)
-    got = []
-
-    def slow(message):
-        got.append(message)
-        threading.Event().wait(0.002)
-
-    ws.subscribe([BTC, ETH], handler=slow)
-    eventually(lambda: len(got) > 5)
-    depth = eventually(lambda: next(iter(ws.stats()["handlers"].values()))["depth"])
-    before = len(got)
-    ws.close()
-    assert len(got) >= before + depth
-
-
-def test_what_handlers_cannot_finish_is_counted(world, connect):
-    """A handler that never returns is left behind, and close says so within its time."""
-    ws = connect(world)
-    watch = Watch(ws)
-    release, entered = threading.Event(), threading.Event()
-
-    def stuck(message):
-        entered.set()
-        release.wait(20)
-
-    ws.subscribe("trades", instId="BTC-USDT", handler=stuck)
-    entered.wait(5)
-    eventually(lambda: next(iter(ws.stats()["handlers"].values()))["depth"] >= 3)
-    start = time.monotonic()
-    ws.close(timeout=0.3)
-    assert time.monotonic() - start < 1.5
-    release.set()
-    assert watch.wait("closed").lost >= 3
-    ws.close()
-
-
 # ---------------------------------------------------------------------- what cannot be right
 
 
@@ -379,6 +321,11 @@ def test_what_handlers_cannot_finish_is_counted(world, connect):
         (lambda ws: ws.subscribe([BTC, {"channel": "tickers", "instId": 5}]), "instId"),
         (lambda ws: ws.on("", print), "channel_pattern"),
         (lambda ws: ws.on("x", "print"), "callable"),
+        (lambda ws: ws.on("trades", print, inst_id="BTC-USDT"), "instId, not inst_id"),
+        (lambda ws: ws.on("trades", print, instId=5), "instId"),
+        (lambda ws: ws.wait_for("trades", 1, instid="BTC-USDT"), "instId, not instid"),
+        (lambda ws: ws.subscribe("tickers", instId="\ud800"), "UTF-8"),
+        (lambda ws: ws.subscribe("account", extraParams={"a": object()}), "extraParams"),
         (lambda ws: ws.on_event(None), "callable"),
         (lambda ws: ws.close(timeout="soon"), "timeout"),
     ],
@@ -553,3 +500,58 @@ def test_block_is_refused_for_private_links(world, connect):
     ws = connect(world, overflow="block", **world.credentials)
     with pytest.raises(UsageError, match="block"):
         ws.subscribe("account")
+
+
+# ---------------------------------------------------------------------- queues of what cannot come
+
+
+def test_nobody_waits_for_messages_of_a_refused_arg(ws):
+    """Its own queue ends with the refusal; subscribed anew it may flow."""
+    refused = ws.subscribe("tickers", instId="NO-SUCH", queue=True)
+    with pytest.raises(SubscribeError) as caught:
+        refused.get(timeout=5)
+    assert caught.value.code == "60018"
+    with pytest.raises(SubscribeError):
+        list(refused)
+    again = ws.subscribe("tickers", instId="NO-SUCH", queue=True)
+    with pytest.raises(SubscribeError):
+        again.get(timeout=5)
+
+
+def test_a_queue_made_after_the_refusal_or_failure_ends_at_once_too(world, connect):
+    """No login, no link: known before the subscription is made."""
+    ws = connect(world, **{**world.credentials, "passphrase": "wrong"})
+    first = ws.subscribe("account", queue=True)
+    for subscription in (first, ws.subscribe("positions", instType="ANY", queue=True)):
+        with pytest.raises(LoginError):
+            subscription.get(timeout=5)
+
+
+def test_a_guessed_refusal_that_is_taken_back_reopens_the_queue(peer, connect):
+    """What comes after all can be read."""
+    go = threading.Event()
+
+    def script(talk):
+        talk.subscribed()  # of what keeps the link wanted
+        arg = talk.read_request("subscribe")["args"][0]
+        talk.json({"event": "error", "code": "60018", "msg": "Wrong URL or channel", "connId": "a4d3ae55"})
+        go.wait(5)
+        talk.json({"event": "subscribe", "arg": arg, "connId": "a4d3ae55"})
+        talk.json({"arg": arg, "data": [1]})
+        talk.until_gone()
+
+    ws = connect(urls=peer(script).urls)
+    ws.subscribe("status").wait(5)
+    mine = ws.subscribe("tickers", instId="BTC-USDT", queue=True)
+    with pytest.raises(SubscribeError):
+        mine.get(timeout=5)
+    go.set()
+    eventually(lambda: mine.state == "active")
+    assert mine.get(timeout=5)["data"] == [1]
+
+
+def test_queues_of_one_name_are_told_apart_in_the_stats(ws):
+    """Two subscriptions to one arg have a queue each."""
+    for _ in range(3):
+        ws.subscribe("trades", instId="BTC-USDT", queue=True)
+    assert list(ws.stats()["own_queues"]) == [str(BTC), f"{BTC} (2)", f"{BTC} (3)"]

@@ -29,11 +29,16 @@ class Reports:
         self.told = []
         self.bad = []
         self.resumed = 0
+        self.owing = []
+        self.left_over = 0
         self.forbidden = False
 
     def overflow(self, queue, lost):
         self.lost.update(lost)
         self.told.append((queue, lost.total()))
+
+    def owe(self, queue):
+        self.owing.append(queue)
 
     def malformed(self, payload, exc):
         self.bad.append(payload)
@@ -488,3 +493,54 @@ def test_a_fan_out_serves_every_outlet(make):
     assert fan_out.deliver([payload(1)]) is False
     assert fan_out.deliver([payload(2)]) is True and fan_out.congested
     assert numbers(large) == [1, 2] and numbers(small) == [1, 2] and not fan_out.congested
+
+
+def test_room_that_was_made_while_the_queue_filled_is_seen(make):
+    """`block`: a reader that takes without the lock may empty the queue before it is called full."""
+    q = make(overflow="block", queue_size=4)
+    reader = threading.Thread(target=lambda: [q.take(timeout=5) for _ in range(6)])
+    real = q._too_heavy
+
+    def racing():  # the size is known by then, the queue not yet called full
+        reader.start()
+        while len(q._items) > 0:
+            pass
+        return real() or True
+
+    q._max_messages = 100
+    q._too_heavy = racing
+    assert q.deliver([payload(n) for n in range(6)]) is False
+    reader.join()
+
+
+def test_an_overflow_that_readers_were_quicker_than_is_none(make):
+    """`drop_oldest`: the queue may be empty by the time something is to be dropped."""
+    q = make(queue_size=2)
+    q._popleft = lambda: q._items.clear() or q._items.popleft()
+    assert q.deliver([payload(n) for n in range(5)]) is False
+    assert q.qsize() == 0
+
+
+def test_losses_not_told_yet_are_owed(make, reports):
+    """So that somebody tells them, though no other loss follows."""
+    q = make(queue_size=1)
+    q.deliver([payload(0), payload(1)])
+    assert reports.owing == []
+    q.deliver([payload(2)])
+    assert reports.owing == [q]
+    q.tell_losses()
+    assert reports.lost == {HEAD: 2}
+
+
+def test_where_waiting_is_refused_not_waiting_is_allowed(make, reports):
+    """On a link's own thread `get_nowait` answers as ever."""
+    reports.forbidden = True
+    with pytest.raises(queue.Empty):
+        make().get_nowait()
+
+
+def test_a_log_handler_that_raises_costs_nothing(make, reports, monkeypatch):
+    """The warning about a full queue is a courtesy."""
+    monkeypatch.setattr("okx_ws.delivery.log.warning", lambda *args: 1 / 0)
+    make(queue_size=1).deliver([payload(n) for n in range(3)])
+    assert reports.lost == {HEAD: 2}

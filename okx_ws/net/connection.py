@@ -11,6 +11,7 @@ user code. Other threads change wishes in the session and wake the thread.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -46,6 +47,16 @@ Wish = tuple[Mapping[str, str], bool, Any]
 #: Connects a second are counted here for the whole process, by (host, port), whichever manager asks.
 _budgets: dict[tuple[str, int], ConnectBudget] = {}
 _budgets_lock = threading.Lock()
+
+
+def _forget_budgets() -> None:
+    global _budgets_lock
+    _budgets_lock = threading.Lock()  # a thread that the child does not have may hold the old one
+    _budgets.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_budgets)
 
 
 class Connection:
@@ -134,8 +145,10 @@ class Connection:
             if isinstance(self.failure, LoginError) and self._needed:
                 self.failure = None
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=f"okx-ws:{self.endpoint}", daemon=True)
-                self._thread.start()  # a daemon: an open link must not keep the interpreter alive
+                # A daemon: an open link must not keep the interpreter alive.
+                thread = threading.Thread(target=self._run, name=f"okx-ws:{self.endpoint}", daemon=True)
+                thread.start()
+                self._thread = thread
             self.changed.notify_all()
         self._waker.wake()
         self._tell_all(events)
@@ -189,6 +202,9 @@ class Connection:
         """Ask the thread to end; returns at once."""
         with self.changed:
             self._stopping = True
+            if self._thread is None:  # it was never needed, or could not be started
+                self.failure = ManagerClosed("the manager is closed")
+                self._waker.close()
             self.changed.notify_all()
         self._waker.wake()
 

@@ -16,7 +16,7 @@ import selectors
 import socket
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from .wire import Poller, Waker, WireError
 
@@ -40,25 +40,69 @@ def resolve(host: str, port: int, poller: Poller, waker: Waker, deadline: float)
     """
     if is_literal(host):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    box: list[list[Address] | OSError | UnicodeError] = []
+    lookup = Lookup.of(host, port, waker)
+    try:
+        while lookup.found is None:
+            if time.monotonic() >= deadline:
+                raise WireError(f"the lookup of {host} timed out")
+            poller.wait(deadline)
+            waker.clear()
+    finally:
+        with Lookup.lock:
+            lookup.wakers.discard(waker)
+    if isinstance(lookup.found, Exception):
+        why = getattr(lookup.found, "strerror", None) or lookup.found
+        raise WireError(f"the lookup of {host} failed: {why}") from lookup.found
+    return in_turn(lookup.found)
 
-    def look_up() -> None:
+
+class Lookup:
+    """A lookup under way, on a thread of its own; whoever asks for the same name meanwhile shares it.
+
+    So a resolver that does not answer costs one thread, however often links try.
+    """
+
+    lock = threading.Lock()
+    _running: ClassVar[dict[tuple[str, int], Lookup]] = {}
+
+    def __init__(self) -> None:
+        self.found: list[Address] | OSError | UnicodeError | None = None
+        #: To be woken when it is over.
+        self.wakers: set[Waker] = set()
+
+    @classmethod
+    def of(cls, host: str, port: int, waker: Waker) -> Lookup:
+        """Return the lookup of a name, started now if none is under way."""
+        with cls.lock:
+            lookup = cls._running.get((host, port))
+            if lookup is None:
+                lookup = cls()
+                threading.Thread(target=lookup._run, args=(host, port), name="okx-ws:resolve", daemon=True).start()
+                cls._running[host, port] = lookup
+            lookup.wakers.add(waker)
+        return lookup
+
+    def _run(self, host: str, port: int) -> None:
+        found: list[Address] | OSError | UnicodeError
         try:
-            box.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:  # UnicodeError: a label that no IDNA encoder takes
-            box.append(exc)
-        waker.wake()
+            found = exc
+        with self.lock:
+            self.found = found
+            self._running.pop((host, port), None)
+            for waker in self.wakers:
+                waker.wake()
 
-    threading.Thread(target=look_up, name="okx-ws:resolve", daemon=True).start()
-    while not box:
-        if time.monotonic() >= deadline:
-            raise WireError(f"the lookup of {host} timed out")
-        poller.wait(deadline)
-        waker.clear()
-    found = box[0]
-    if isinstance(found, Exception):
-        raise WireError(f"the lookup of {host} failed: {getattr(found, 'strerror', None) or found}") from found
-    return in_turn(found)
+    @classmethod
+    def forget_all(cls) -> None:
+        """In a forked child, which has none of its parent's threads."""
+        cls.lock = threading.Lock()
+        cls._running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Lookup.forget_all)
 
 
 def is_literal(host: str) -> bool:

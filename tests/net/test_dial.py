@@ -132,3 +132,31 @@ def test_families_take_turns():
     six = [(socket.AF_INET6, n) for n in range(3)]
     four = [(socket.AF_INET, n) for n in range(2)]
     assert dial.in_turn([*six, *four]) == [six[0], four[0], six[1], four[1], six[2]]
+
+
+def test_one_lookup_serves_all_who_ask_meanwhile(monkeypatch):
+    """A resolver that does not answer costs one thread, however often links try."""
+    asked, answer = [], threading.Event()
+
+    def slow(host, port, **kwargs):
+        asked.append(host)
+        answer.wait(5)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+
+    def look_up(within):
+        waker = Waker()
+        poller = Poller(waker, lambda: False)
+        try:
+            return dial.resolve("name.invalid", 443, poller, waker, time.monotonic() + within)
+        finally:
+            poller.close()
+            waker.close()
+
+    for _ in range(3):
+        with pytest.raises(WireError, match="timed out"):
+            look_up(0.05)
+    threading.Timer(0.1, answer.set).start()
+    assert look_up(5)[0][4] == ("127.0.0.1", 443)
+    assert asked == ["name.invalid"]
