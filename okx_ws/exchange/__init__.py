@@ -8,7 +8,7 @@ try:
 except ModuleNotFoundError as exc:
     raise ModuleNotFoundError(f"{exc.name} is missing: pip install 'okx-ws[exchange]'", name=exc.name) from exc
 
-from .accounts import Account
+from .accounts import Account, Position
 from .replay import Recording
 
-__all__ = ["Account", "LocalExchange", "Recording"]
+__all__ = ["Account", "LocalExchange", "Position", "Recording"]

@@ -12,9 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from .markets import World
-
-__all__ = ["Account", "Key", "login_refusal"]
+__all__ = ["Account", "Key", "Position", "login_refusal"]
 
 #: A login older than this by the server's clock is refused.
 LOGIN_WINDOW_S = 30
@@ -31,6 +29,15 @@ class Key(TypedDict):
     passphrase: str
 
 
+@dataclass(frozen=True)
+class Position:
+    """A net position: `pos` contracts, less than 0 if short, bought or sold at `avgPx`."""
+
+    instId: str
+    pos: str
+    avgPx: str
+
+
 @dataclass
 class Account:
     """One account and its key.
@@ -41,6 +48,8 @@ class Account:
         demo: The key is for demo trading.
         level: VIP level.
         balances: Currency → amount.
+        positions: What is open.
+        page_rows: Rows of a page, of what ``account`` and ``positions`` push in pages.
     """
 
     apiKey: str = "local-key"
@@ -50,45 +59,15 @@ class Account:
     demo: bool = False
     level: int = 5
     balances: dict[str, float] = field(default_factory=lambda: {"BTC": 1.5, "ETH": 20.0, "USDT": 50_000.0})
+    positions: list[Position] = field(
+        default_factory=lambda: [Position("BTC-USDT-SWAP", "12", "64150"), Position("ETH-USDT-SWAP", "-5", "1832.5")]
+    )
+    page_rows: int = 20
 
     @property
     def credentials(self) -> Key:
         """The key as keyword arguments for a client."""
         return {"apiKey": self.apiKey, "secretKey": self.secretKey, "passphrase": self.passphrase}
-
-    def snapshot(self, world: World, ccy: str | None) -> dict[str, Any]:
-        """Return the row of the channel ``account``: all currencies, or only `ccy`."""
-        ts = str(world.ts)
-        details = [
-            self._detail(name, amount, world, ts) for name, amount in self.balances.items() if ccy in (None, name)
-        ]
-        total = f"{sum(float(detail['eqUsd']) for detail in details):.4f}"
-        empty = dict.fromkeys(
-            "adjEq availEq borrowFroz imr mgnRatio mmr notionalUsd notionalUsdForBorrow notionalUsdForFutures"
-            " notionalUsdForOption notionalUsdForSwap ordFroz upl".split(),
-            "",
-        )
-        return {"uTime": ts, "totalEq": total, "isoEq": "0", **empty, "details": details}
-
-    def _detail(self, ccy: str, amount: float, world: World, ts: str) -> dict[str, Any]:
-        market = world.markets.get(f"{ccy}-USDT")
-        price = market.instrument.price(market.last_ticks) if market is not None else 1.0
-        text = f"{amount:.8f}".rstrip("0").rstrip(".")
-        zeros = dict.fromkeys(
-            "crossLiab fixedBal frozenBal interest isoEq isoLiab isoUpl liab ordFrozen rewardBal".split(), "0"
-        )
-        return {
-            "ccy": ccy,
-            "eq": text,
-            "cashBal": text,
-            "availBal": text,
-            "availEq": text,
-            "disEq": f"{amount * price:.4f}",
-            "eqUsd": f"{amount * price:.4f}",
-            "coinUsdPrice": f"{price:.4f}",
-            "uTime": ts,
-            **zeros,
-        }
 
 
 def login_refusal(args: Any, accounts: dict[str, Account], now_s: float, demo: bool) -> tuple[Account | None, str, str]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import orjson
 
 from .accounts import Account, login_refusal
 from .recent import Recent
-from .rules import refusal, rule_of
+from .rules import COUNTED, MOST_CONNECTIONS, refusal, rule_of
 
 __all__ = ["Desk", "Hub", "arg_id", "frame"]
 
@@ -56,11 +56,14 @@ class Hub(Protocol):
     demo: bool
     echo_error_ids: bool
 
-    def known(self, channel: str) -> Any:
-        """Every instId or sprdId a channel takes."""
+    def known(self, channel: str, key: str) -> Collection[str] | None:
+        """Every value a key of a channel's arg may take; None for any."""
 
     def recorded(self, arg: Arg) -> bool:
         """Tell whether frames of this arg are being replayed: then they are served to anybody, anywhere."""
+
+    def connections(self, uid: str, channel: str) -> int:
+        """Count the connections of an account that have a channel."""
 
     def join(self, desk: Desk, args: list[Arg]) -> None:
         """Push what belongs to these args from now on; they were accepted by one request."""
@@ -139,7 +142,7 @@ class Desk:
         self.send(frame({"event": "login", "code": "0", "msg": "", "connId": self.connId}))
 
     def _subscribe(self, args: list[Arg], id: Any) -> None:
-        accepted = []
+        accepted: dict[str, Arg] = {}
         for arg in args:
             refused = self._refusal(arg)
             if refused is not None:
@@ -148,10 +151,23 @@ class Desk:
             self._ack("subscribe", arg, id)
             # A second subscription to a live arg is acknowledged again, and changes nothing.
             if arg_id(arg) not in self.args:
-                self.args[arg_id(arg)] = arg
-                accepted.append(arg)
-        if accepted:
-            self._hub.join(self, accepted)
+                self.args[arg_id(arg)] = accepted[arg_id(arg)] = arg
+            self._count(arg["channel"])
+        wanted = [arg for id, arg in accepted.items() if id in self.args]
+        if wanted:
+            self._hub.join(self, wanted)
+
+    def _count(self, channel: str) -> None:
+        """Tell how many connections of the account have a channel; take it away again if they are too many."""
+        if self.account is None or channel not in COUNTED:
+            return
+        count = self._hub.connections(self.account.uid, channel)
+        event = "channel-conn-count"
+        if count > MOST_CONNECTIONS:
+            event, count = "channel-conn-count-error", MOST_CONNECTIONS
+            for id in [id for id, arg in self.args.items() if arg["channel"] == channel]:
+                self._hub.leave(self, self.args.pop(id))
+        self.send(frame({"event": event, "channel": channel, "connCount": str(count), "connId": self.connId}))
 
     def _refusal(self, arg: Arg) -> tuple[str, str] | None:
         if not all(isinstance(value, str) for value in arg.values()):
@@ -161,8 +177,8 @@ class Desk:
         return refusal(
             self.endpoint,
             arg,
-            logged_in=self.account is not None,
-            vip=self.account is not None and self.account.level >= 4,
+            level=None if self.account is None else self.account.level,
+            held=self.args.values(),
             known=self._hub.known,
         )
 
@@ -177,9 +193,8 @@ class Desk:
 
     def leave_all(self) -> None:
         """The connection is gone."""
-        for arg in self.args.values():
-            self._hub.leave(self, arg)
-        self.args.clear()
+        while self.args:
+            self._hub.leave(self, self.args.popitem()[1])
 
     def _ack(self, event: str, arg: Arg, id: Any) -> None:
         first = {} if id is None else {"id": id}
@@ -190,9 +205,9 @@ class Desk:
         self.send(frame({**first, "event": "error", "msg": msg, "code": code, "connId": self.connId}))
 
     def push(self, arg: Arg, push: dict[str, Any]) -> None:
-        """Send a push; of a channel that needs a login, its arg carries the account's uid."""
+        """Send a push; of a channel that tells of the account, its arg carries the uid."""
         rule = rule_of(arg["channel"])
         shown: dict[str, Any] = plain(arg)
-        if self.account is not None and rule is not None and rule.login:
+        if self.account is not None and rule is not None and rule.account:
             shown["uid"] = self.account.uid
         self.send(frame({"arg": shown, **push}))

@@ -9,17 +9,19 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 
 from .accounts import Account
+from .channels import make_feed
 from .desk import Arg, Desk, arg_id
-from .feeds import Feed, make_feed
+from .feeds import Feed
 from .markets import World
 from .replay import Recording
+from .rules import rule_of
 
 __all__ = ["FAST_STEP_MS", "Hub", "Line", "run_later"]
 
@@ -36,8 +38,16 @@ REPLAY_AHEAD = 2_000
 #: A client that does not answer a close is cut after this long.
 CLOSE_S = 0.5
 
-#: ``account`` is repeated this often, in the world's time.
-ACCOUNT_EVERY_MS = 5_000
+#: The types of instruments of a channel that is not for all of them.
+TYPES = {
+    "funding-rate": ("SWAP",),
+    "open-interest": ("SWAP", "FUTURES", "OPTION"),
+    "opt-summary": ("OPTION",),
+    "option-trades": ("OPTION",),
+}
+
+#: In this order OKX pushes one instrument's books.
+BOOKS = ("bbo-tbt", "books-l2-tbt", "books50-l2-tbt", "books", "books-rpi", "books5")
 
 _tasks: set[asyncio.Future[Any]] = set()
 
@@ -112,6 +122,17 @@ class Line:
             await self._emptied.wait()
 
 
+def feed_key(desk: Desk, arg: Arg) -> str:
+    """Return what identifies the feed of an arg: everybody's, or that of one connection if it tells of an account."""
+    rule = rule_of(arg["channel"])
+    return arg_id(arg) + (desk.connId if rule is not None and rule.account else "")
+
+
+def book_rank(arg: Arg) -> int:
+    """Return where a feed stands among those of one instrument; what is no book comes first."""
+    return BOOKS.index(arg["channel"]) if arg["channel"] in BOOKS else -1
+
+
 class Hub:
     """Who is subscribed to what, and what they get; a desk knows it as `desk.Hub`."""
 
@@ -122,17 +143,30 @@ class Hub:
         self.echo_error_ids = echo_error_ids
         self.recordings: list[tuple[Recording, float | None]] = []
         self._feeds: dict[str, tuple[Arg, Feed, set[Desk]]] = {}
-        self._accounts: dict[Desk, tuple[Arg, float]] = {}
         self._lines: dict[Desk, Line] = {}
         self._plays: dict[Desk, list[Play]] = {}
-        self._places = {instId for instId in world.markets}
-        self._swaps = {name for name, market in world.markets.items() if market.instrument.instType == "SWAP"}
 
-    def known(self, channel: str) -> Any:
-        """Every instId a channel takes."""
-        if channel.startswith("index-"):
+    def known(self, channel: str, key: str) -> Collection[str] | None:
+        """Every value a key of a channel's arg may take; None for any."""
+        if key == "instId" and channel.startswith("index-"):
             return self.world.indices
-        return self._swaps if channel == "funding-rate" else self._places
+        if key == "sprdId":
+            spot = (name for name in self.world.markets if f"{name}-SWAP" in self.world.markets)
+            return {f"{name}_{name}-SWAP" for name in spot}
+        if key not in ("instId", "instFamily"):
+            return None
+        types = TYPES.get(channel)
+        places = (market.instrument for market in self.world.markets.values())
+        return {getattr(place, key) for place in places if types is None or place.instType in types}
+
+    def connections(self, uid: str, channel: str) -> int:
+        """Count the connections of an account that have a channel."""
+        return sum(
+            desk.account is not None
+            and desk.account.uid == uid
+            and any(arg["channel"] == channel for arg in desk.args.values())
+            for desk in self._lines
+        )
 
     def recorded(self, arg: Arg) -> bool:
         """Tell whether frames of this arg are being replayed."""
@@ -150,32 +184,31 @@ class Hub:
                 self._plays.setdefault(desk, []).append(Play(ids, task))
 
     def _join_feed(self, desk: Desk, arg: Arg) -> None:
-        if arg["channel"] == "account":
-            self._push_account(desk, arg)
-            return
-        known = self._feeds.get(arg_id(arg))
-        if known is None:
-            feed = make_feed(self.world, arg)
+        key = feed_key(desk, arg)
+        if key not in self._feeds:
+            feed = make_feed(self.world, arg, desk.account)
             if feed is None:
                 return
-            known = self._feeds[arg_id(arg)] = (arg, feed, set())
-        known[2].add(desk)
-        for push in known[1].first():
+            self._feeds[key] = (arg, feed, set())
+            if arg["channel"] in BOOKS:
+                self._feeds = dict(sorted(self._feeds.items(), key=lambda item: book_rank(item[1][0])))
+        _, feed, desks = self._feeds[key]
+        desks.add(desk)
+        for push in feed.first():
             desk.push(arg, push)
 
     def leave(self, desk: Desk, arg: Arg) -> None:
         """Stop pushing an arg."""
-        self._accounts.pop(desk, None) if arg["channel"] == "account" else None
         for play in self._plays.get(desk, ()):
             play.ids.discard(arg_id(arg))
             if not play.ids:
                 play.task.cancel()
         self._plays[desk] = [play for play in self._plays.get(desk, ()) if play.ids and not play.task.done()]
-        known = self._feeds.get(arg_id(arg))
-        if known is not None:
-            known[2].discard(desk)
-            if not known[2]:
-                del self._feeds[arg_id(arg)]
+        key = feed_key(desk, arg)
+        _, _, desks = self._feeds.get(key, (None, None, set()))
+        desks.discard(desk)
+        if not desks:
+            self._feeds.pop(key, None)
 
     @property
     def fast(self) -> bool:
@@ -189,15 +222,6 @@ class Hub:
             for push in feed.due(trades):
                 for desk in desks:
                     desk.push(arg, push)
-        for desk, (arg, at) in list(self._accounts.items()):
-            if self.world.now_ms >= at + ACCOUNT_EVERY_MS:
-                self._push_account(desk, arg)
-
-    def _push_account(self, desk: Desk, arg: Arg) -> None:
-        assert desk.account is not None  # the rule demands a login
-        self._accounts[desk] = (arg, self.world.now_ms)
-        page = {"eventType": "snapshot", "curPage": 1, "lastPage": True}
-        desk.push(arg, {**page, "data": [desk.account.snapshot(self.world, arg.get("ccy"))]})
 
     async def _play(self, recording: Recording, speed: float | None, line: Line, ids: set[str]) -> None:
         """Send the recorded frames of these args, in their order and, at a `speed`, with their distances.
@@ -223,7 +247,6 @@ class Hub:
         line.desk.leave_all()
         self._plays.pop(line.desk, None)
         line.desk.send = lambda text: None  # the desk is remembered longer than its line
-        self._accounts.pop(line.desk, None)
         self._lines.pop(line.desk, None)
 
     @property

@@ -77,6 +77,22 @@ class Instrument:
         """Return a price as a number, for indices and statistics."""
         return float(ticks * self.tick / 10**self.tick_places)
 
+    def coins(self, lots: int, ticks: int) -> float:
+        """Return what so many lots are in the base coin, at a price."""
+        if self.instType == "SPOT":
+            return float(self.sz(lots))
+        value = float(self.sz(lots)) * float(self.ctVal) * float(self.ctMult)
+        return value / self.price(ticks) if self.ctType == "inverse" else value
+
+    def turnover(self, lots: int, ticks: int) -> float:
+        """Return what so many lots cost in the quote currency, at a price."""
+        return self.coins(lots, ticks) * self.price(ticks)
+
+    @property
+    def ctMult(self) -> str:
+        """How many times `ctVal` a contract is; empty for SPOT."""
+        return {"SPOT": "", "OPTION": "0.01"}.get(self.instType, "1")
+
     def row(self) -> dict[str, Any]:
         """Return the instrument as OKX lists it."""
         spot = self.instType == "SPOT"
@@ -95,7 +111,7 @@ class Instrument:
             "quoteCcy": quote if spot else "",
             "settleCcy": self.settleCcy,
             "ctVal": self.ctVal,
-            "ctMult": "" if spot else ("0.01" if self.instType == "OPTION" else "1"),
+            "ctMult": self.ctMult,
             "ctValCcy": self.ctValCcy,
             "ctType": self.ctType,
             "optType": self.optType,

@@ -10,13 +10,14 @@ import bisect
 import math
 import random
 from dataclasses import dataclass
+from typing import Protocol
 
 from .instruments import Instrument
+from .options import YEAR_MS, option_value
 
-__all__ = ["Index", "Market", "Trade", "World"]
+__all__ = ["Index", "Market", "Trade", "Trades", "World"]
 
 DEPTH = 400
-DAY_MS = 86_400_000
 
 #: Where the indices start: figures of July 2026.
 START = {"BTC-USDT": 64_200.0, "BTC-USDC": 64_190.0, "BTC-USD": 64_180.0, "ETH-USDT": 1_830.0, "SOL-USDT": 78.0}
@@ -36,6 +37,17 @@ class Trade:
     ts: int
     count: int
     seqId: int
+
+
+#: What a step brought, by instId.
+Trades = dict[str, list[Trade]]
+
+
+class Follower(Protocol):
+    """Something that goes along with the world, whoever is subscribed."""
+
+    def watch(self, ts: int, trades: Trades) -> None:
+        """See a step, at whose end it is `ts`."""
 
 
 class Index:
@@ -62,6 +74,8 @@ class Side:
         self.sign = sign
         self.levels: dict[int, tuple[int, int]] = {}
         self._keys: list[int] = []
+        #: Levels were put since the market last looked.
+        self.touched = False
 
     @property
     def best(self) -> int:
@@ -74,6 +88,7 @@ class Side:
     def put(self, ticks: int, lots: int, orders: int) -> None:
         """Set a level; 0 lots delete it, but never the last one."""
         known = ticks in self.levels
+        self.touched = True
         if lots > 0:
             if not known:
                 bisect.insort(self._keys, self.sign * ticks)
@@ -133,6 +148,7 @@ class Market:
         rng = self._rng
         self.fair = fair
         busy = dt_ms / 100
+        seqId, self.bids.touched, self.asks.touched = self.seqId, False, False
         changes = min(60, round(rng.expovariate(1.0 / (6 * busy))))
         if changes:
             self.seqId += rng.randrange(1, 40)
@@ -149,6 +165,8 @@ class Market:
             trades.append(self._take(side, taker, self._lots(), ts))
         self._keep_depth(self.bids)
         self._keep_depth(self.asks)
+        if self.seqId == seqId and (self.bids.touched or self.asks.touched):
+            self.seqId += rng.randrange(1, 12)  # a book that changed has a number of its own
         return trades
 
     def _change(self) -> None:
@@ -227,17 +245,20 @@ class World:
 
     def __init__(self, instruments: list[Instrument], now_ms: int, seed: int) -> None:
         self._rng = random.Random(seed)
+        self.start_ms = now_ms
         self.now_ms = float(now_ms)
         self.indices = {name: Index(name, price) for name, price in START.items()}
         self.markets = {i.instId: Market(i, self._fair(i), self._rng) for i in instruments}
+        #: What goes along with every step, by name.
+        self.followers: dict[str, Follower] = {}
 
     @property
     def ts(self) -> int:
         """The clock in whole milliseconds."""
         return int(self.now_ms)
 
-    def step(self, dt_ms: float) -> dict[str, list[Trade]]:
-        """Let `dt_ms` go by; return the trades by instId."""
+    def step(self, dt_ms: float) -> Trades:
+        """Let `dt_ms` go by; return the trades."""
         self.now_ms += dt_ms
         for index in self.indices.values():
             index.step(dt_ms, self._rng)
@@ -246,6 +267,8 @@ class World:
             trades = market.step(self._fair(market.instrument), dt_ms, self.ts)
             if trades:
                 found[instId] = trades
+        for follower in self.followers.values():
+            follower.watch(self.ts, found)
         return found
 
     def _fair(self, instrument: Instrument) -> float:
@@ -255,22 +278,7 @@ class World:
             return index
         if instrument.instType == "SWAP":
             return index * 1.0002
-        years = max(instrument.expTime - self.now_ms, 0.0) / (365 * DAY_MS)
+        years = max(instrument.expTime - self.now_ms, 0.0) / YEAR_MS
         if instrument.instType == "FUTURES":
             return index * (1 + 0.05 * years)
         return option_value(index, float(instrument.stk), years, instrument.optType)
-
-
-def option_value(index: float, strike: float, years: float, kind: str) -> float:
-    """Return an option's value in units of the coin: Black 1976 with a volatility of 50 %."""
-    deviation = 0.5 * math.sqrt(years) or 1e-9
-    d1 = math.log(index / strike) / deviation + deviation / 2
-    d2 = d1 - deviation
-    sign = 1 if kind == "C" else -1
-    value = sign * (index * normal(sign * d1) - strike * normal(sign * d2))
-    return max(value / index, 0.0005)
-
-
-def normal(x: float) -> float:
-    """Return the cumulative normal distribution."""
-    return 0.5 * (1 + math.erf(x / math.sqrt(2)))

@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from .instruments import DAY_MS
 from .markets import Index, Market, World
+from .options import OPTION_VOLATILITY, YEAR_MS, option_greeks
 
-__all__ = ["funding_row", "index_row", "interest_row", "limit_row", "mark_row", "ticker_row"]
+__all__ = [
+    "funding_row",
+    "index_row",
+    "interest_row",
+    "limit_row",
+    "mark_row",
+    "status_row",
+    "summary_rows",
+    "ticker_row",
+]
 
 Push = dict[str, Any]
 
@@ -20,7 +31,8 @@ def ticker_row(market: Market) -> Push:
     """Return the row of ``tickers``, also that of REST's ticker."""
     place = market.instrument
     best_ask, best_bid = market.asks.best, market.bids.best
-    turnover = float(place.sz(market.vol24h)) * place.price(market.last_ticks)
+    # Quote currency for SPOT, base coin for the others.
+    volume = place.turnover if place.instType == "SPOT" else place.coins
     return {
         "instType": place.instType,
         "instId": place.instId,
@@ -33,7 +45,7 @@ def ticker_row(market: Market) -> Push:
         "open24h": place.px(place.ticks(market.open24h)),
         "high24h": place.px(place.ticks(market.high24h)),
         "low24h": place.px(place.ticks(market.low24h)),
-        "volCcy24h": format(turnover, ".4f"),
+        "volCcy24h": f"{volume(market.vol24h, market.last_ticks):.4f}",
         "vol24h": place.sz(market.vol24h),
         "sodUtc0": place.px(place.ticks(market.sodUtc0)),
         "sodUtc8": place.px(place.ticks(market.sodUtc8)),
@@ -59,16 +71,19 @@ def mark_row(market: Market) -> Push:
     return {"instType": place.instType, "instId": place.instId, "markPx": place.px(market.mark)}
 
 
-def interest_row(market: Market) -> Push:
+def interest_row(world: World, market: Market) -> Push:
     """Return the row of ``open-interest``."""
+    index = world.indices[market.instrument.index].price
     place = market.instrument
-    oi = float(place.sz(market.openInterest))
+    coins = place.coins(market.openInterest, market.last_ticks)
+    # An option's price is in coin; what its contracts are worth follows the coin.
+    usd = coins * index if place.instType == "OPTION" else place.turnover(market.openInterest, market.last_ticks)
     return {
         "instType": place.instType,
         "instId": place.instId,
         "oi": place.sz(market.openInterest),
-        "oiCcy": f"{oi * float(place.ctVal or 1):.4f}",
-        "oiUsd": f"{oi * float(place.ctVal or 1) * place.price(market.last_ticks):.2f}",
+        "oiCcy": f"{coins:.4f}",
+        "oiUsd": f"{usd:.2f}",
     }
 
 
@@ -101,4 +116,52 @@ def funding_row(world: World, market: Market) -> Push:
         "settState": "settled",
         "settFundingRate": f"{premium / 3:.16f}",
         "premium": f"{premium:.16f}",
+    }
+
+
+def summary_rows(world: World, instFamily: str) -> list[Push]:
+    """Return the rows of ``opt-summary``: every option of a family."""
+    return [
+        summary_row(world, market)
+        for market in world.markets.values()
+        if market.instrument.instType == "OPTION" and market.instrument.instFamily == instFamily
+    ]
+
+
+def summary_row(world: World, market: Market) -> Push:
+    place = market.instrument
+    forward = world.indices[place.index].price
+    years = max(place.expTime - world.now_ms, 0.0) / YEAR_MS
+    greeks = {name: f"{value:.10f}" for name, value in option_greeks(place, forward, years).items()}
+    return {
+        "instType": place.instType,
+        "instId": place.instId,
+        "uly": place.instFamily,
+        **greeks,
+        **{f"{name}BS": value for name, value in greeks.items()},
+        "lever": f"{1 / market.fair:.4f}",
+        "markVol": str(OPTION_VOLATILITY),
+        "bidVol": f"{OPTION_VOLATILITY - 0.01:.2f}",
+        "askVol": f"{OPTION_VOLATILITY + 0.01:.2f}",
+        "realVol": "",
+        "volLv": str(OPTION_VOLATILITY),
+        "fwdPx": f"{forward:.2f}",
+    }
+
+
+def status_row(world: World) -> Push:
+    """Return the row of ``status``: some maintenance that was over before the world began."""
+    begin = world.start_ms // DAY_MS * DAY_MS - DAY_MS
+    return {
+        "title": "WebSocket service upgrade",
+        "state": "completed",
+        "begin": str(begin),
+        "end": str(begin + 600_000),
+        "preOpenBegin": "",
+        "href": "",
+        "serviceType": "0",
+        "system": "unified",
+        "scheDesc": "",
+        "maintType": "1",
+        "env": "1",
     }
