@@ -19,7 +19,6 @@ from .rows import (
     interest_row,
     limit_row,
     mark_row,
-    status_row,
     summary_rows,
     ticker_row,
 )
@@ -39,7 +38,7 @@ def make_feed(world: World, arg: dict[str, str], account: Account | None) -> Fee
     if channel == "opt-summary":
         return ChangeFeed(world, lambda: summary_rows(world, arg["instFamily"]), 1000)
     if channel == "status":
-        return ChangeFeed(world, lambda: [status_row(world)], 60_000)
+        return ChangeFeed(world, lambda: world.status, 100)
     if channel.startswith("index-") and instId in world.indices:
         index = world.indices[instId]
         if channel == "index-tickers":

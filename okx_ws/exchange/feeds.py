@@ -62,7 +62,7 @@ class ChangeFeed(Feed):
         self._last_ms = world.now_ms
 
     def _push(self, rows: list[Push]) -> list[Push]:
-        return [{"data": [{**row, "ts": str(self._world.ts)} for row in rows]}]
+        return [{"data": [{**row, "ts": str(self._world.ts)} for row in rows]}] if rows else []
 
     def first(self) -> list[Push]:
         return self._push(self._rows())

@@ -249,6 +249,8 @@ class World:
         self.now_ms = float(now_ms)
         self.indices = {name: Index(name, price) for name, price in START.items()}
         self.markets = {i.instId: Market(i, self._fair(i), self._rng) for i in instruments}
+        #: The newest entry of ``status``; none while nothing has been announced.
+        self.status: list[dict[str, str]] = []
         #: What goes along with every step, by name.
         self.followers: dict[str, Follower] = {}
 

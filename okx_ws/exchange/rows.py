@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .instruments import DAY_MS
 from .markets import Index, Market, World
 from .options import OPTION_VOLATILITY, YEAR_MS, option_greeks
 
@@ -149,14 +148,13 @@ def summary_row(world: World, market: Market) -> Push:
     }
 
 
-def status_row(world: World) -> Push:
-    """Return the row of ``status``: some maintenance that was over before the world began."""
-    begin = world.start_ms // DAY_MS * DAY_MS - DAY_MS
+def status_row(title: str, state: str, begin: int, end: int) -> Push:
+    """Return the row of ``status``: work on the WebSocket service, between two times in Unix ms."""
     return {
-        "title": "WebSocket service upgrade",
-        "state": "completed",
+        "title": title,
+        "state": state,
         "begin": str(begin),
-        "end": str(begin + 600_000),
+        "end": str(end),
         "preOpenBegin": "",
         "href": "",
         "serviceType": "0",

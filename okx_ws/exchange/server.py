@@ -35,6 +35,7 @@ from .markets import World
 from .recent import Recent
 from .replay import Recording
 from .rest import HttpServer, RestDesk
+from .rows import status_row
 
 __all__ = ["LocalExchange"]
 
@@ -215,6 +216,12 @@ class LocalExchange:
     def say(self, text: str, endpoint: str | None = None) -> int:
         """Send a text to every client (of one endpoint, or all), whatever it is; return to how many."""
         return self._each(endpoint, lambda line: line.send(text))
+
+    def announce(self, title: str, state: str = "scheduled", begin_s: float = 60.0, end_s: float = 120.0) -> None:
+        """Put an entry on the channel ``status``: work on the WebSocket service; `begin_s` and `end_s` from now."""
+        now_ms = self._clock_ms()
+        row = status_row(title, state, now_ms + int(begin_s * 1000), now_ms + int(end_s * 1000))
+        self._call(lambda: setattr(self.world, "status", [row]))
 
     def _each(self, endpoint: str | None, action: Callable[[Line], None]) -> int:
         def act() -> int:

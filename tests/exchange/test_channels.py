@@ -151,15 +151,26 @@ def test_the_refusal_names_the_channel_first(shared):
         assert "Wrong URL or channel:tickers, instId:X doesn't exist." in client.get()["msg"]
 
 
-@pytest.mark.parametrize("channel", ["opt-summary", "status"])
-def test_families_without_an_instrument_push_their_state(channel, shared):
-    """``opt-summary`` the options of the family, ``status`` its newest entry."""
+def test_opt_summary_pushes_the_options_of_a_family(shared):
+    """All of them in one push."""
     with talk(shared) as client:
-        client.subscribe({"channel": channel, **(FAMILY if channel == "opt-summary" else {})})
+        client.subscribe({"channel": "opt-summary", **FAMILY})
         rows = client.pushes(1)[0]["data"]
-        assert len(rows) == (6 if channel == "opt-summary" else 1)
-        assert {len(row) for row in rows} == {19 if channel == "opt-summary" else 12}
-        assert all(row["ts"].isdigit() for row in rows)
+        assert [row["instId"][-1] for row in rows] == ["C", "P"] * 3
+        assert {len(row) for row in rows} == {19} and all(row["ts"].isdigit() for row in rows)
+
+
+def test_status_pushes_what_is_announced(exchange):
+    """To who is subscribed, and to who comes later; nothing before."""
+    with talk(exchange) as client, talk(exchange) as late:
+        assert ask(client, "status", {})["event"] == "subscribe"
+        exchange.announce("upgrade")
+        (row,) = client.pushes(1)[0]["data"]
+        late.subscribe({"channel": "status"})
+        assert {**late.pushes(1)[0]["data"][0], "ts": ""} == {**row, "ts": ""}
+        assert len(row) == 12 and (row["title"], row["state"]) == ("upgrade", "scheduled")
+        exchange.announce("upgrade", "completed", -120, -60)
+        assert client.pushes(1)[0]["data"][0]["state"] == "completed"
 
 
 @pytest.mark.parametrize(
