@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -15,6 +16,8 @@ from .markets import World
 from .recent import Recent
 
 __all__ = ["HttpServer", "RestDesk"]
+
+log = logging.getLogger(__name__)
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -53,9 +56,22 @@ class RestDesk:
         }
 
     def answer(self, method: str, target: str) -> Answer:
-        """Return status and body for a request; `target` is path and query as they came."""
+        """Return status and body for a request; `target` is path and query as they came.
+
+        Whatever they are, there is an answer: a failure of ours is logged, and answered with OKX's 50026.
+        """
         self.requests.append(f"{method} {target}")
-        parts = urlsplit(target)
+        try:
+            return self._answer(method, target)
+        except Exception:
+            log.exception("the exchange failed at a request: %s %s", method, target)
+            return failed("50026", "System error, please try again later.", 500)
+
+    def _answer(self, method: str, target: str) -> Answer:
+        try:
+            parts = urlsplit(target)
+        except ValueError:  # such as "//["
+            return failed("50404", "no such path", 404)
         found = self._paths.get((method, parts.path))
         if found is None:
             return failed("50404" if method == "GET" else "50405", f"no {method} {parts.path} here", 404)
@@ -118,6 +134,9 @@ class HttpServer:
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
+                if connection.they_are_waiting_for_100_continue:
+                    go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                    writer.write(connection.send(go_on) or b"")
                 connection.receive_data(await reader.read(65_536))
             elif isinstance(event, h11.Request):
                 request = event

@@ -148,7 +148,7 @@ def summary_row(world: World, market: Market) -> Push:
     }
 
 
-def status_row(title: str, state: str, begin: int, end: int) -> Push:
+def status_row(title: str, state: str, begin: int, end: int, demo: bool) -> Push:
     """Return the row of ``status``: work on the WebSocket service, between two times in Unix ms."""
     return {
         "title": title,
@@ -161,5 +161,5 @@ def status_row(title: str, state: str, begin: int, end: int) -> Push:
         "system": "unified",
         "scheDesc": "",
         "maintType": "1",
-        "env": "1",
+        "env": "2" if demo else "1",
     }

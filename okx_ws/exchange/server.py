@@ -159,28 +159,54 @@ class LocalExchange:
 
     @property
     def sslopt(self) -> dict[str, str] | None:
-        """A client's `sslopt` that trusts this exchange; None without `tls`."""
-        return {"ca_certs": str(self._ca_file)} if self._ca_file is not None else None
+        """A client's `sslopt` that trusts this exchange; None without `tls`.
+
+        Raises:
+            RuntimeError: The exchange does not run: there is no certificate to trust.
+        """
+        if not self._tls:
+            return None
+        if self._ca_file is None:
+            raise RuntimeError("the exchange does not run: its certificate is made by start() and gone after stop()")
+        return {"ca_certs": str(self._ca_file)}
 
     # ------------------------------------------------------------------ life, from any thread
 
     def start(self) -> LocalExchange:
-        """Listen; returns once clients can connect."""
+        """Listen; returns once clients can connect. While it runs, this does nothing.
+
+        Raises:
+            OSError: A port cannot be had.
+            RuntimeError: It has ended: make another one.
+        """
+        if self._thread is not None:
+            if not self._thread.is_alive():
+                raise RuntimeError("an exchange runs once: make another one")
+            return self
         self._thread = threading.Thread(target=self._run, name="okx-exchange", daemon=True)
         self._thread.start()
         if not self._started.wait(30):
             raise TimeoutError("the exchange did not start within 30 s")
         if self._failure is not None:
             self._thread.join()
-            raise self._failure
+            failure, self._failure = self._failure, None
+            raise failure
         return self
 
     def stop(self) -> None:
-        """Close every connection and end the thread; idempotent."""
+        """Close every connection and end the thread; idempotent.
+
+        Raises:
+            RuntimeError: It had ended by itself, by a bug; told once, with the cause.
+        """
         if self._thread is not None and self._thread.is_alive():
             assert self._loop is not None and self._stopping is not None  # set before `start` returned
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            with contextlib.suppress(RuntimeError):  # it is ending by itself
+                self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise RuntimeError("the local exchange had ended by itself") from failure
 
     def __enter__(self) -> LocalExchange:
         return self.start()
@@ -188,7 +214,11 @@ class LocalExchange:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        try:
+            self.stop()
+        except RuntimeError:
+            if exc is None:
+                raise  # else it was logged, and what the block raised is nearer to the reader
 
     # ------------------------------------------------------------------ what it can be told to do, from any thread
 
@@ -220,7 +250,7 @@ class LocalExchange:
     def announce(self, title: str, state: str = "scheduled", begin_s: float = 60.0, end_s: float = 120.0) -> None:
         """Put an entry on the channel ``status``: work on the WebSocket service; `begin_s` and `end_s` from now."""
         now_ms = self._clock_ms()
-        row = status_row(title, state, now_ms + int(begin_s * 1000), now_ms + int(end_s * 1000))
+        row = status_row(title, state, now_ms + int(begin_s * 1000), now_ms + int(end_s * 1000), self.hub.demo)
         self._call(lambda: setattr(self.world, "status", [row]))
 
     def _each(self, endpoint: str | None, action: Callable[[Line], None]) -> int:
@@ -249,9 +279,12 @@ class LocalExchange:
             asyncio.run(self._main())
         except BaseException as exc:
             self._failure = exc
+            if self._started.is_set():  # else `start` raises it
+                log.critical("the local exchange has ended by itself", exc_info=exc)
         finally:
             if self._ca_file is not None:
                 self._ca_file.unlink(missing_ok=True)
+                self._ca_file = None
             self._started.set()
 
     async def _main(self) -> None:
@@ -271,22 +304,30 @@ class LocalExchange:
             close_timeout=CLOSE_S,
             logger=logging.getLogger(f"{__name__}.websockets"),
         )
-        jobs: list[asyncio.Future[None]] = []
+        jobs: list[asyncio.Future[Any]] = []
+        listeners: list[asyncio.Server] = []
         try:
             rest = await asyncio.start_server(http.serve, self._host, self._rest_port, ssl=context)
+            listeners.append(rest)
             self._port = next(iter(server.sockets)).getsockname()[1]
             self._rest_port = rest.sockets[0].getsockname()[1]
-            jobs = [asyncio.ensure_future(self._turn_world()), asyncio.ensure_future(self._watch_idle())]
+            jobs = [asyncio.ensure_future(job) for job in (self._stop(), self._turn_world(), self._watch_idle())]
             self._started.set()
             log.info("local exchange: %s", ", ".join(self.urls.values()))
-            await self._stopping.wait()
+            (ended, *_), _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             await stop_accepting([*server.sockets, *rest.sockets])
-            rest.close()
+            ended.result()  # a world that stands still must not look like a quiet one
         finally:
             for job in jobs:
                 job.cancel()
+            for listener in listeners:
+                listener.close()
             http.close()
             await self._hang_up(server)
+
+    async def _stop(self) -> None:
+        assert self._stopping is not None  # made by `_main`
+        await self._stopping.wait()
 
     async def _hang_up(self, server: Server) -> None:
         """Close every connection, and cut those that do not follow."""
