@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ Arg = dict[str, str]
 
 #: Requests a desk remembers: more than OKX lets through in an hour.
 REQUESTS = 500
+
+#: subscribe, unsubscribe and login requests OKX lets through on one connection.
+REQUESTS_PER_H = 480
 
 #: What OKX takes as the id of a request.
 ID = re.compile(r"[0-9A-Za-z]{1,32}")
@@ -55,6 +59,8 @@ class Hub(Protocol):
     accounts: dict[str, Account]
     demo: bool
     echo_error_ids: bool
+    strict: bool
+    close_failed_logins: bool
 
     def known(self, channel: str, key: str) -> Collection[str] | None:
         """Every value a key of a channel's arg may take; None for any."""
@@ -79,11 +85,13 @@ class Desk:
         endpoint: The path the client took.
         hub: The exchange behind it.
         send: Sends a frame to the client.
+        close: Closes the connection with a code and a reason, once what was sent is out.
     """
 
-    def __init__(self, endpoint: str, hub: Hub, send: Callable[[str], None]) -> None:
+    def __init__(self, endpoint: str, hub: Hub, send: Callable[[str], None], close: Callable[[int, str], None]) -> None:
         self.endpoint = endpoint
         self.send = send
+        self._close = close
         self._hub = hub
         self.connId = secrets.token_hex(4)
         self.account: Account | None = None
@@ -91,6 +99,8 @@ class Desk:
         self.args: dict[str, Arg] = {}
         #: The requests that could be read, for tests; the oldest of very many are forgotten.
         self.requests: list[dict[str, Any]] = Recent(REQUESTS)
+        #: When OKX counted a request, on the server's clock; as many as it lets through in an hour.
+        self._counted: deque[float] = deque(maxlen=REQUESTS_PER_H)
 
     def receive(self, text: str, now_s: float) -> None:
         """Act on a text of the client's; `now_s` is the server's clock, Unix seconds.
@@ -119,16 +129,26 @@ class Desk:
         args = request.get("args")
         if id is not None and not (isinstance(id, str) and ID.fullmatch(id)):
             self._error("60033", "Parameter id error", None)
+        elif op not in ("login", "subscribe", "unsubscribe"):
+            self._error("60019", f"Invalid op: {op[:REPEAT_CHARS]}", id)
+        elif self._too_many(now_s):
+            self._error("60014", "Requests too frequent. Please try again later.", id)
         elif op == "login":
             self._login(args, now_s)
-        elif op not in ("subscribe", "unsubscribe"):
-            self._error("60019", f"Invalid op: {op[:REPEAT_CHARS]}", id)
         elif not isinstance(args, list) or not args or not all(isinstance(arg, dict) for arg in args):
             self._error("60012", f"Invalid request: {text[:REPEAT_CHARS]}", id)
         elif op == "subscribe":
             self._subscribe(args, id)
         else:
             self._unsubscribe(args, id)
+
+    def _too_many(self, now_s: float) -> bool:
+        """Count a request; tell whether it is one too many within an hour."""
+        times = self._counted
+        if self._hub.strict and len(times) == REQUESTS_PER_H and now_s < times[0] + 3600:
+            return True
+        times.append(now_s)
+        return False
 
     def _login(self, args: Any, now_s: float) -> None:
         if self.account is not None:
@@ -137,6 +157,8 @@ class Desk:
         account, code, msg = login_refusal(args, self._hub.accounts, now_s, self._hub.demo)
         if account is None:
             self._error(code, msg, None)
+            if self._hub.close_failed_logins:
+                self._close(4001, "Login failed")
             return
         self.account = account
         self.send(frame({"event": "login", "code": "0", "msg": "", "connId": self.connId}))
@@ -152,7 +174,7 @@ class Desk:
             # A second subscription to a live arg is acknowledged again, and changes nothing.
             if arg_id(arg) not in self.args:
                 self.args[arg_id(arg)] = accepted[arg_id(arg)] = arg
-            self._count(arg["channel"])
+            self._count(arg.get("channel", ""))
         wanted = [arg for id, arg in accepted.items() if id in self.args]
         if wanted:
             self._hub.join(self, wanted)
@@ -165,7 +187,7 @@ class Desk:
         event = "channel-conn-count"
         if count > MOST_CONNECTIONS:
             event, count = "channel-conn-count-error", MOST_CONNECTIONS
-            for id in [id for id, arg in self.args.items() if arg["channel"] == channel]:
+            for id in [id for id, arg in self.args.items() if arg.get("channel") == channel]:
                 self._hub.leave(self, self.args.pop(id))
         self.send(frame({"event": event, "channel": channel, "connCount": str(count), "connId": self.connId}))
 

@@ -80,10 +80,12 @@ class Line:
     def __init__(self, ws: ServerConnection, endpoint: str, hub: Hub) -> None:
         self.ws = ws
         self.endpoint = endpoint
-        self.desk = Desk(endpoint, hub, self.send)
+        self.desk = Desk(endpoint, hub, self.send, self.end)
         self._outbox: deque[str] = deque()
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
+        #: How to close once the outbox is empty.
+        self._last: tuple[int, str] | None = None
         self.active_at = time.monotonic()
 
     def send(self, text: str) -> None:
@@ -98,6 +100,11 @@ class Line:
     def close(self, code: int, reason: str = "") -> None:
         """Close the connection; a client that does not follow in time, or does not even read, is cut."""
         run_later(self._close(code, reason))
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection once what is queued is out."""
+        self._last = (code, reason)
+        self._filled.set()
 
     async def _close(self, code: int, reason: str) -> None:
         try:
@@ -114,6 +121,9 @@ class Line:
                 self.active_at = time.monotonic()
             self._filled.clear()
             self._emptied.set()
+            if self._last is not None:
+                self.close(*self._last)
+                return
 
     async def room(self) -> None:
         """Wait until the client has caught up."""
@@ -124,7 +134,7 @@ class Line:
 
 def feed_key(desk: Desk, arg: Arg) -> str:
     """Return what identifies the feed of an arg: everybody's, or that of one connection if it tells of an account."""
-    rule = rule_of(arg["channel"])
+    rule = rule_of(arg.get("channel", ""))
     return arg_id(arg) + (desk.connId if rule is not None and rule.account else "")
 
 
@@ -136,11 +146,22 @@ def book_rank(arg: Arg) -> int:
 class Hub:
     """Who is subscribed to what, and what they get; a desk knows it as `desk.Hub`."""
 
-    def __init__(self, world: World, accounts: dict[str, Account], demo: bool, echo_error_ids: bool) -> None:
+    def __init__(
+        self,
+        world: World,
+        accounts: dict[str, Account],
+        demo: bool,
+        *,
+        echo_error_ids: bool = True,
+        strict: bool = False,
+        close_failed_logins: bool = False,
+    ) -> None:
         self.world = world
         self.accounts = accounts
         self.demo = demo
         self.echo_error_ids = echo_error_ids
+        self.strict = strict
+        self.close_failed_logins = close_failed_logins
         self.recordings: list[tuple[Recording, float | None]] = []
         self._feeds: dict[str, tuple[Arg, Feed, set[Desk]]] = {}
         self._lines: dict[Desk, Line] = {}
@@ -164,7 +185,7 @@ class Hub:
         return sum(
             desk.account is not None
             and desk.account.uid == uid
-            and any(arg["channel"] == channel for arg in desk.args.values())
+            and any(arg.get("channel") == channel for arg in desk.args.values())
             for desk in self._lines
         )
 

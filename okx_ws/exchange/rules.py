@@ -172,7 +172,7 @@ def conflict(arg: Mapping[str, str], held: Iterable[Mapping[str, str]]) -> tuple
     channel, instId = arg["channel"], arg.get("instId", "")
     others = LESSER_BOOKS if channel == "books-l2-tbt" else ("books-l2-tbt",) if channel in LESSER_BOOKS else ()
     for other in held:
-        if other["channel"] in others and other.get("instId") == instId:
+        if other.get("channel") in others and other.get("instId") == instId:
             lesser = channel if channel in LESSER_BOOKS else other["channel"]
             msg = f"Subscribe to both {lesser} and books-l2-tbt for {instId} is not allowed."
             return "64004", f"{msg} Unsubscribe {other['channel']} first."

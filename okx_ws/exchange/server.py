@@ -20,7 +20,6 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 import trustme
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -52,6 +51,9 @@ LEAST_SLEEP_S = 0.005
 
 #: Connections that are remembered after their end.
 REMEMBERED = 1_000
+
+#: New connections OKX takes from one address.
+CONNECTS_PER_S = 3
 
 IDLE_REASON = "No data received in 30s."
 
@@ -99,6 +101,8 @@ class LocalExchange:
         idle_s: Seconds without traffic until a connection is closed with 4004.
         accounts: Who may log in; one account with `credentials` if not given.
         echo_error_ids: Repeat a request's id in an error (OKX's docs do, captures do not show it).
+        strict: Keep OKX's limits: 3 new connections a second (HTTP 429), 480 requests an hour on one (60014).
+        close_failed_logins: Close with 4001 after a login that failed.
 
     Raises:
         OSError: From `start`, if a port cannot be had.
@@ -117,6 +121,8 @@ class LocalExchange:
         idle_s: float = 30.0,
         accounts: list[Account] | None = None,
         echo_error_ids: bool = True,
+        strict: bool = False,
+        close_failed_logins: bool = False,
     ) -> None:
         if not speed > 0:
             raise ValueError(f"speed must be more than 0, not {speed!r}")
@@ -127,7 +133,14 @@ class LocalExchange:
         self.accounts = accounts if accounts is not None else [Account(demo=demo)]
         now_ms = time.time_ns() // 1_000_000
         self.world = World(make_instruments(now_ms, demo), now_ms, seed)
-        self.hub = Hub(self.world, {account.apiKey: account for account in self.accounts}, demo, echo_error_ids)
+        self.hub = Hub(
+            self.world,
+            {account.apiKey: account for account in self.accounts},
+            demo,
+            echo_error_ids=echo_error_ids,
+            strict=strict,
+            close_failed_logins=close_failed_logins,
+        )
         self.rest = RestDesk(self.world, self._clock_ms)
         #: Seconds added to the server's own clock.
         self.clock_skew_s = 0.0
@@ -353,14 +366,17 @@ class LocalExchange:
         return time.time_ns() // 1_000_000 + int(self.clock_skew_s * 1000)
 
     def _admit(self, ws: ServerConnection, request: Request) -> Response | None:
-        """Refuse the upgrade on a path that is none."""
-        if urlsplit(request.path).path in PATHS:
-            return None
-        return ws.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+        """Refuse the upgrade on a path that is none, or too soon after others."""
+        if request.path.partition("?")[0] not in PATHS:
+            return ws.respond(HTTPStatus.NOT_FOUND, "no such path\n")
+        newest = self.connects[-CONNECTS_PER_S:]
+        if self.hub.strict and len(newest) == CONNECTS_PER_S and time.monotonic() < newest[0] + 1:
+            return ws.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many connections\n")
+        return None
 
     async def _serve(self, ws: ServerConnection) -> None:
         assert ws.request is not None  # the handshake is over
-        line = Line(ws, PATHS[urlsplit(ws.request.path).path], self.hub)
+        line = Line(ws, PATHS[ws.request.path.partition("?")[0]], self.hub)
         self.connects.append(time.monotonic())
         self.desks.append(line.desk)
         self.hub.attach(line)

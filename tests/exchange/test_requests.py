@@ -1,12 +1,17 @@
 """Odd requests: whatever a client sends, the connection goes on and the answer is OKX's."""
 
+import contextlib
 import logging
+import socket
 import time
+from urllib.parse import urlsplit
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect as dial
 
 from okx_ws.exchange import LocalExchange
-from okx_ws.exchange.desk import REQUESTS, Desk
+from okx_ws.exchange.desk import REQUESTS, REQUESTS_PER_H, Desk
 from okx_ws.exchange.recent import Recent
 from tests.exchange.client import talk
 
@@ -115,11 +120,60 @@ def test_a_recent_list_is_a_list():
 
 def test_a_connection_that_never_subscribes_is_closed_as_idle():
     """On each endpoint, with 4004; see okx-protocol 2."""
-    from websockets.exceptions import ConnectionClosed
-
     with LocalExchange(idle_s=0.2) as exchange:
         for endpoint in ("public", "private", "business"):
             with talk(exchange, endpoint) as client:
                 with pytest.raises(ConnectionClosed) as caught:
                     client.get()
                 assert caught.value.rcvd.code == 4004
+
+
+def test_a_failed_login_may_end_the_connection():
+    """With 4001, after the error; a switch, since OKX's docs and captures do not agree."""
+    with LocalExchange(close_failed_logins=True) as exchange, talk(exchange, "private") as client:
+        assert client.ask(LOGIN.format(int(time.time()), "x"))["code"] == "60007"
+        with pytest.raises(ConnectionClosed) as caught:
+            client.get()
+        assert caught.value.rcvd.code == 4001
+
+
+def test_a_strict_exchange_takes_so_many_requests_an_hour():
+    """480 of subscribe, unsubscribe and login, whatever their args; pings are not counted."""
+    with LocalExchange(strict=True) as exchange, talk(exchange) as client:
+        for _ in range(REQUESTS_PER_H):
+            client.send('{"op":"unsubscribe","args":[' + BTC + "]}")
+            client.send("ping")
+        answers = [client.get() for _ in range(2 * REQUESTS_PER_H)]
+        assert {a["event"] for a in answers if a != "pong"} == {"unsubscribe"}
+        assert client.ask('{"op":"subscribe","args":[' + BTC + "]}")["code"] == "60014"
+        assert client.ask(LOGIN.format(int(time.time()), "x"))["code"] == "60014"
+        exchange.clock_skew_s = 3600
+        assert client.ask('{"op":"subscribe","args":[' + BTC + "]}")["event"] == "subscribe"
+
+
+def test_a_strict_exchange_takes_three_connections_a_second():
+    """HTTP 429 for more; a second later it is open again."""
+    with LocalExchange(strict=True) as exchange, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            assert stack.enter_context(talk(exchange)).ask("ping") == "pong"  # it is counted by now
+        with pytest.raises(InvalidStatus, match="429"), talk(exchange):
+            pass
+        exchange._call(exchange.connects.clear)
+        with talk(exchange) as client:
+            assert client.ask("ping") == "pong"
+
+
+def test_a_path_may_have_a_query(exchange):
+    """brokerId of older docs."""
+    with dial(exchange.urls["public"] + "?brokerId=9999", proxy=None) as ws:
+        ws.send("ping")
+        assert ws.recv(5) == "pong"
+
+
+@pytest.mark.parametrize("path", ["//[", "/", "*", "/ws/v5", "/ws/v5/public/", "/ws/v5/Public"])
+def test_an_odd_path_is_not_found(path, exchange):
+    """404, whatever it is."""
+    with socket.create_connection(("127.0.0.1", urlsplit(exchange.urls["public"]).port), timeout=5) as sock:
+        upgrade = f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        sock.sendall(f"{upgrade}Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        assert sock.recv(1000).startswith(b"HTTP/1.1 404")
