@@ -5,7 +5,7 @@ from __future__ import annotations
 from .feeds import Feed, Push
 from .markets import Market, World
 
-__all__ = ["BookFeed", "WholeBookFeed"]
+__all__ = ["BookFeed", "RpiBookFeed", "WholeBookFeed"]
 
 
 class WholeBookFeed(Feed):
@@ -51,6 +51,8 @@ class BookFeed(Feed):
     #: OKX proves a book that does not change to be alive about once a minute.
     KEEP_ALIVE_MS = 60_000
 
+    checksum = {"checksum": 0}
+
     def __init__(self, world: World, market: Market, depth: int, every_ms: float) -> None:
         self.every_ms = every_ms
         super().__init__(world)
@@ -72,7 +74,7 @@ class BookFeed(Feed):
         return [[instrument.px(t), instrument.sz(lots), "0", str(orders)] for t, (lots, orders) in levels.items()]
 
     def _frame(self, action: str, asks: list[list[str]], bids: list[list[str]], prevSeqId: int) -> Push:
-        row = {"asks": asks, "bids": bids, "ts": str(self._world.ts), "checksum": 0, "seqId": self._seqId}
+        row = {"asks": asks, "bids": bids, "ts": str(self._world.ts), **self.checksum, "seqId": self._seqId}
         return {"action": action, "data": [{**row, "prevSeqId": prevSeqId}]}
 
     def first(self) -> list[Push]:
@@ -89,6 +91,18 @@ class BookFeed(Feed):
             return []
         self._pushed_ms = self._world.now_ms
         return [self._frame("update", asks, bids, prevSeqId)]
+
+
+class RpiBookFeed(BookFeed):
+    """``books-rpi``: chained alike, but no ``checksum``, and rows of [px, total size, size without RPI, orders]."""
+
+    checksum = {}
+
+    def _rows(self, levels: dict[int, tuple[int, int]]) -> list[list[str]]:
+        place = self._market.instrument
+        # One level in four has retail orders in it, a third of its size.
+        plain = {t: lots - lots // 3 if t % 4 == 0 else lots for t, (lots, _) in levels.items()}
+        return [[place.px(t), place.sz(lots), place.sz(plain[t]), str(n)] for t, (lots, n) in levels.items()]
 
 
 def changes(old: dict[int, tuple[int, int]], new: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:

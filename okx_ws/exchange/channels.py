@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .accounts import Account
-from .book_feeds import BookFeed, WholeBookFeed
+from .book_feeds import BookFeed, RpiBookFeed, WholeBookFeed
 from .candles import CandleFeed, Candles
-from .feeds import ChangeFeed, Feed, TradeFeed
+from .feeds import ChangeFeed, Feed, OptionTradeFeed, TradeFeed
 from .markets import Market, World
 from .private_feeds import make_private_feed
 from .rows import (
@@ -19,7 +19,7 @@ from .rows import (
     interest_row,
     limit_row,
     mark_row,
-    summary_rows,
+    summary_row,
     ticker_row,
 )
 
@@ -36,7 +36,10 @@ def make_feed(world: World, arg: dict[str, str], account: Account | None) -> Fee
     """
     channel, instId = arg["channel"], arg.get("instId", "")
     if channel == "opt-summary":
-        return ChangeFeed(world, lambda: summary_rows(world, arg["instFamily"]), 1000)
+        family = options(world, arg)
+        return ChangeFeed(world, lambda: [summary_row(world, market) for market in family], 1000)
+    if channel == "option-trades":
+        return OptionTradeFeed(world, options(world, arg))
     if channel == "status":
         return ChangeFeed(world, lambda: world.status, 100)
     if channel.startswith("index-") and instId in world.indices:
@@ -49,6 +52,13 @@ def make_feed(world: World, arg: dict[str, str], account: Account | None) -> Fee
     if feed is None and account is not None:
         return make_private_feed(world, arg, account)
     return feed
+
+
+def options(world: World, arg: dict[str, str]) -> list[Market]:
+    """Return the options an arg asks for; its instId counts more than its instFamily."""
+    narrow = "instId" if "instId" in arg else "instFamily"
+    places = [market for market in world.markets.values() if market.instrument.instType == "OPTION"]
+    return [market for market in places if getattr(market.instrument, narrow) == arg[narrow]]
 
 
 def make_market_feed(world: World, channel: str, market: Market) -> Feed | None:
@@ -65,6 +75,7 @@ def make_market_feed(world: World, channel: str, market: Market) -> Feed | None:
         "books": lambda: BookFeed(world, market, 400, 100),
         "books-l2-tbt": lambda: BookFeed(world, market, 400, 10),
         "books50-l2-tbt": lambda: BookFeed(world, market, 50, 10),
+        "books-rpi": lambda: RpiBookFeed(world, market, 400, 100),
         "books5": lambda: WholeBookFeed(world, market, 5, 100, with_instId=True),
         "bbo-tbt": lambda: WholeBookFeed(world, market, 1, 10, with_instId=False),
         "mark-price": lambda: ChangeFeed(world, lambda: [mark_row(market)], 200, 10_000),

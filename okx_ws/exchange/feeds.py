@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .markets import Market, Trade, Trades, World
+from .options import OPTION_VOLATILITY
 
-__all__ = ["ChangeFeed", "Feed", "Push", "TradeFeed"]
+__all__ = ["ChangeFeed", "Feed", "OptionTradeFeed", "Push", "TradeFeed"]
 
 Push = dict[str, Any]
 
@@ -106,6 +107,43 @@ class TradeFeed(Feed):
             "px": instrument.px(trade.ticks),
             "sz": instrument.sz(lots),
             "side": trade.side,
+            "ts": str(trade.ts),
+        }
+
+
+class OptionTradeFeed(Feed):
+    """``option-trades``: those of one option or of a family, one a push, with what the option was worth then."""
+
+    every_ms = 1
+
+    def __init__(self, world: World, markets: list[Market]) -> None:
+        super().__init__(world)
+        self._markets = markets
+        self._new: list[Push] = []
+
+    def watch(self, trades: Trades) -> None:
+        for market in self._markets:
+            self._new += [self._row(market, trade) for trade in trades.get(market.instrument.instId, ())]
+
+    def push(self) -> list[Push]:
+        new, self._new = self._new, []
+        return [{"data": [row]} for row in new]
+
+    def _row(self, market: Market, trade: Trade) -> Push:
+        place = market.instrument
+        index = f"{self._world.indices[place.index].price:.2f}"
+        return {
+            "instId": place.instId,
+            "instFamily": place.instFamily,
+            "tradeId": str(trade.tradeId),
+            "px": place.px(trade.ticks),
+            "sz": place.sz(trade.lots),
+            "side": trade.side,
+            "optType": place.optType,
+            "fillVol": str(OPTION_VOLATILITY),
+            "fwdPx": index,
+            "idxPx": index,
+            "markPx": place.px(market.mark),
             "ts": str(trade.ts),
         }
 

@@ -198,6 +198,8 @@ class Hub:
         for arg in args:
             if not self.recorded(arg):
                 self._join_feed(desk, arg)
+        if any(arg.get("channel") in BOOKS for arg in args):
+            self._feeds = dict(sorted(self._feeds.items(), key=lambda item: book_rank(item[1][0])))
         for recording, speed in self.recordings:
             ids = {arg_id(arg) for arg in args} & set(recording.arg_ids)
             if ids:
@@ -211,8 +213,6 @@ class Hub:
             if feed is None:
                 return
             self._feeds[key] = (arg, feed, set())
-            if arg["channel"] in BOOKS:
-                self._feeds = dict(sorted(self._feeds.items(), key=lambda item: book_rank(item[1][0])))
         _, feed, desks = self._feeds[key]
         desks.add(desk)
         for push in feed.first():

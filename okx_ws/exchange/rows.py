@@ -17,7 +17,7 @@ __all__ = [
     "limit_row",
     "mark_row",
     "status_row",
-    "summary_rows",
+    "summary_row",
     "ticker_row",
 ]
 
@@ -118,16 +118,8 @@ def funding_row(world: World, market: Market) -> Push:
     }
 
 
-def summary_rows(world: World, instFamily: str) -> list[Push]:
-    """Return the rows of ``opt-summary``: every option of a family."""
-    return [
-        summary_row(world, market)
-        for market in world.markets.values()
-        if market.instrument.instType == "OPTION" and market.instrument.instFamily == instFamily
-    ]
-
-
 def summary_row(world: World, market: Market) -> Push:
+    """Return the row of ``opt-summary`` of one option."""
     place = market.instrument
     forward = world.indices[place.index].price
     years = max(place.expTime - world.now_ms, 0.0) / YEAR_MS

@@ -27,7 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from .accounts import Account, Key
-from .desk import Desk
+from .desk import Desk, frame
 from .hub import CLOSE_S, FAST_STEP_MS, Hub, Line
 from .instruments import make_instruments
 from .markets import World
@@ -255,6 +255,19 @@ class LocalExchange:
     def close_all(self, code: int, reason: str = "", endpoint: str | None = None) -> int:
         """Close connections with this code (of one endpoint, or all); return how many."""
         return self._each(endpoint, lambda line: line.close(code, reason))
+
+    def notice(self, close_after_s: float = 60.0, endpoint: str | None = None) -> int:
+        """Announce the end of connections as OKX does before a service upgrade (64008), and end them then.
+
+        Returns at once; says to how many it was announced.
+        """
+        msg = "The connection will soon be closed for a service upgrade. Please reconnect."
+
+        def announce(line: Line) -> None:
+            line.send(frame({"event": "notice", "code": "64008", "msg": msg, "connId": line.desk.connId}))
+            asyncio.get_running_loop().call_later(close_after_s, line.close, 1001, "service upgrade")
+
+        return self._each(endpoint, announce)
 
     def say(self, text: str, endpoint: str | None = None) -> int:
         """Send a text to every client (of one endpoint, or all), whatever it is; return to how many."""

@@ -140,3 +140,15 @@ def test_a_vip_book_carries_no_uid(channel, exchange):
         client.login(exchange.accounts[0])
         client.subscribe({"channel": channel, "instId": "BTC-USDT"})
         assert client.pushes(1)[0]["arg"] == {"channel": channel, "instId": "BTC-USDT"}
+
+
+def test_the_rpi_book_has_rows_of_its_own(fast):
+    """Chained like ``books``, without a checksum; the third field is the size without RPI orders."""
+    with talk(fast) as client:
+        client.subscribe({"channel": "books-rpi", "instId": "BTC-USDT-SWAP"})
+        rows = [push["data"][0] for push in client.pushes(5)]
+        assert [b["prevSeqId"] for b in rows] == [-1, *(a["seqId"] for a in rows[:-1])]
+        assert not any("checksum" in row for row in rows)
+        levels = [level for row in rows for level in row["asks"] + row["bids"]]
+        assert all(float(plain) <= float(total) for _, total, plain, _ in levels)
+        assert {plain == total for _, total, plain, _ in levels} == {True, False}

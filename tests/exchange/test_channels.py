@@ -185,3 +185,15 @@ def test_a_tickers_volumes_have_okxs_units(instId, volumes):
     market.vol24h = round(float(volumes[0]) * 10**market.instrument.lot_places)
     row = ticker_row(market)
     assert row["vol24h"] == volumes[0] and float(row["volCcy24h"]) == float(volumes[1])
+
+
+@pytest.mark.parametrize("narrow", ["instId", "instFamily"])
+def test_option_trades_come_one_by_one(narrow):
+    """Of one option or of a family; with every field OKX documents."""
+    with LocalExchange(speed=50) as exchange, talk(exchange) as client:
+        options = [m.instrument for m in exchange.world.markets.values() if m.instrument.instType == "OPTION"]
+        client.subscribe({"channel": "option-trades", "instType": "OPTION", narrow: getattr(options[0], narrow)})
+        pushes = client.pushes(10)
+        assert all(len(push["data"]) == 1 and len(push["data"][0]) == 12 for push in pushes)
+        seen = {push["data"][0]["instId"] for push in pushes}
+        assert seen <= {o.instId for o in options} and (len(seen) == 1) == (narrow == "instId")

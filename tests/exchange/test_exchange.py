@@ -219,6 +219,21 @@ def test_connections_can_be_dropped_and_closed(exchange):
         assert caught.value.rcvd.code == 4006
 
 
+def test_a_service_upgrade_is_announced_before_it_closes(exchange):
+    """okx-protocol 8: 64008, data goes on, then the close."""
+    with talk(exchange) as client, talk(exchange, "business") as other:
+        client.subscribe({"channel": "trades", "instId": "BTC-USDT"})
+        client.get()
+        assert exchange.notice(0.3, "public") == 1
+        notice = next(m for m in iter(client.get, None) if m.get("event") == "notice")
+        assert list(notice) == ["event", "code", "msg", "connId"] and notice["code"] == "64008"
+        with pytest.raises(ConnectionClosed) as caught:
+            while True:
+                client.get()
+        assert caught.value.rcvd.code == 1001
+        assert other.ask("ping") == "pong"
+
+
 def test_a_taken_port_is_an_error(exchange):
     """From `start`, not a hang."""
     port = int(exchange.urls["public"].split(":")[2].split("/")[0])
