@@ -25,7 +25,7 @@ from .errors import (
     UsageError,
 )
 from .events import Event
-from .manager import Manager as OkxWebSocketManager
+from .legacy import OkxWebSocketManager
 from .subscription import Subscription
 
 __all__ = [

@@ -118,7 +118,10 @@ class MessageQueue:
         self.lock = threading.RLock()
         self._ready = threading.Condition(self.lock)
         self._waiting = 0
-        self._ended: OkxWsError | None = None
+        #: Notified apart from readers, lest a message wakes somebody who does not want it.
+        self._over = threading.Condition(self.lock)
+        self._room = threading.Condition(self.lock)
+        self._ended: OkxWsError | SystemExit | None = None
         #: `_attend` has something to do before the next message is taken.
         self._attention = False
         #: Reading pauses until this is cleared (policy "block").
@@ -274,23 +277,31 @@ class MessageQueue:
         if lost:
             self._reports.overflow(self.name, lost)
 
-    def end(self, reason: OkxWsError) -> None:
+    def end(self, reason: OkxWsError | SystemExit) -> None:
         """Nothing more will come: readers drain what is here, then get `reason`. Idempotent."""
         with self._ready:
             if self._ended is None:
                 self._ended = reason
             self._full = False
-            self._ready.notify_all()
+            for condition in (self._ready, self._over, self._room):
+                condition.notify_all()
 
     @property
-    def ended(self) -> OkxWsError | None:
+    def ended(self) -> OkxWsError | SystemExit | None:
         """Why nothing more will come; None while something may."""
+        return self._ended
+
+    def wait_end(self, until: float) -> OkxWsError | SystemExit | None:
+        """Wait until nothing more will come, or until `until` (monotonic); return why, or None."""
+        with self._over:
+            while self._ended is None and (left := until - time.monotonic()) > 0:
+                self._over.wait(min(left, SLICE_S))
         return self._ended
 
     def reopen(self) -> None:
         """Something may come again after a failure or a refusal; after `close` or `unsubscribe` nothing does."""
         with self._ready:
-            if not isinstance(self._ended, ManagerClosed):
+            if not isinstance(self._ended, (ManagerClosed, SystemExit)):
                 self._ended = None
 
     # ------------------------------------------------------------------ out
@@ -360,6 +371,7 @@ class MessageQueue:
             if not self._full or not self._half_empty():
                 return
             self._full = False
+            self._room.notify_all()
         self._reports.resume()
 
     def _half_empty(self) -> bool:
@@ -414,14 +426,41 @@ class MessageQueue:
         return self.take(0.0)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Append something of your own; it counts as one message, and never blocks."""
+        """Append something of your own; it counts as one message, and comes out as it is.
+
+        A full queue does with it what the policy says. Only ``"block"`` waits: until the queue is half empty.
+
+        Raises:
+            queue.Full: There was no room in time (policy ``"block"``).
+            UsageError: It would wait on a link's own thread.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self._ready:
-            self._append([Own(item)], 0)
-            self._ready.notify()
+            if self._policy == "block" and self.full() and self._ended is None:
+                self._wait_for_room(time.monotonic() if not block else deadline)
+            if self._policy == "drop_newest" and self.full():
+                self._lose(b"", self._tail_holes)
+            else:
+                self._append([Own(item)], 0)
+                if len(self._items) > self._max_messages:
+                    self._overflow()
+                self._ready.notify()
+        if self._untold:
+            self._tell()
 
     def put_nowait(self, item: Any) -> None:
-        """As `put`."""
-        self.put(item)
+        """As `put`, but never waits."""
+        self.put(item, block=False)
+
+    def _wait_for_room(self, deadline: float | None) -> None:
+        if deadline is None or deadline > time.monotonic():
+            self._reports.check_may_block()
+        self._full = True
+        while self._full and not self._half_empty():
+            left = SLICE_S if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise queue.Full
+            self._room.wait(min(left, SLICE_S))
 
     def qsize(self) -> int:
         """Return the number of messages waiting."""

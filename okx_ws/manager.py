@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
+from . import process
 from .config import Backoff, Credentials, Limits, Settings, positive, tls_context
 from .delivery import SLICE_S
 from .endpoints import ENDPOINTS, endpoint_of, login_needed, resolve_urls
@@ -131,7 +132,7 @@ class Manager:
         # connection's mutex, never after it.
         self._lock = threading.RLock()
         self._connections: dict[str, Connection] = {}
-        self._reporter = Reporter(self._credentials, self._resume, self.check_may_block)
+        self._reporter = Reporter(self._credentials, self._resume, self.check_may_block, self._exit)
         #: Told in the errors of refused logins, whose cause is most often here.
         self._where = f", region {region!r}, {'demo' if sandbox else 'live'}"
         self._worker = RestWorker()
@@ -151,6 +152,12 @@ class Manager:
         #: The shared queue: what no handler takes. Also `get`, iteration and `messages` read it.
         self.msgQueue = self._switchboard.shared
         self._take = self.msgQueue.take
+        #: Demo trading.
+        self.sandbox = sandbox
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """For subclasses, which need no constructor of their own: everything is set."""
 
     @classmethod
     def from_env(cls: type[Self], **settings: Any) -> Self:
@@ -289,6 +296,7 @@ class Manager:
         return subscription
 
     def _connect(self, endpoint: str) -> Connection:
+        process.watch(self)
         return Connection(
             endpoint,
             self._urls[endpoint],
@@ -442,6 +450,7 @@ class Manager:
             queue.Empty: None came in time.
             ManagerClosed: The manager is closed and the queue is drained.
             ConnectionLost, LoginError: Every endpoint in use has failed for good, and the queue is drained.
+            SystemExit: A handler has called `sys.exit`.
             UsageError: Called on a link's own thread with nothing queued.
         """
         return self._take(timeout)
@@ -560,6 +569,7 @@ class Manager:
         self._finish()
         if not self._reporter.thread.join(until):
             log.warning("a handler is still running after %s s; it is left behind", timeout)
+        process.forget(self)
 
     def _stop_all(self) -> None:
         """Ask every thread but that of the handlers to end; returns at once."""
@@ -598,6 +608,11 @@ class Manager:
         locks += [queue.lock for queue in self._switchboard.queues]
         return any(lock._is_owned() for lock in locks)  # type: ignore[attr-defined]  # as threading.Condition asks it
 
+    def wait_until_over(self) -> None:
+        """Block until the manager is closed, or every endpoint in use has failed for good."""
+        while self.msgQueue.wait_end(time.monotonic() + SLICE_S) is None:
+            pass
+
     def __enter__(self: Self) -> Self:
         return self
 
@@ -628,6 +643,12 @@ class Manager:
     def _check_process(self) -> None:
         if self._pid != os.getpid():
             raise UsageError(f"this manager belongs to process {self._pid}; make one after the fork")
+
+    def _exit(self, reason: SystemExit) -> None:
+        """A handler has called `sys.exit`: whoever waits for messages shall exit, and everything ends."""
+        for queue in self._switchboard.queues:
+            queue.end(reason)
+        self.close()
 
     def _resume(self) -> None:
         for connection in list(self._connections.values()):

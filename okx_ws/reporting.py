@@ -54,14 +54,20 @@ class Reporter:
         credentials: Taken out of what is told.
         resume: Lets paused links go on.
         check_may_block: Raises `UsageError` on a thread that must not wait.
+        exit: Called when a handler has raised `SystemExit`.
     """
 
     def __init__(
-        self, credentials: Credentials, resume: Callable[[], None], check_may_block: Callable[[], None]
+        self,
+        credentials: Credentials,
+        resume: Callable[[], None],
+        check_may_block: Callable[[], None],
+        exit: Callable[[SystemExit], None],
     ) -> None:
         self._credentials = credentials
         self.resume = resume
         self.check_may_block = check_may_block
+        self._exit = exit
         self._handlers: tuple[EventSink, ...] = ()
         self.thread = HandlerThread(self, self.closed, self._tell_owed)
         #: Queues with losses that are not told yet.
@@ -148,7 +154,10 @@ class Reporter:
         self.tell(Event("malformed", arg=arg, msg=f"not JSON: {exc}: {start!r}"))
 
     def handler_error(self, handler: Callable[..., object], exc: BaseException) -> None:
-        """A handler raised: log its traceback, and tell."""
+        """A handler raised: log its traceback, and tell. `SystemExit` is no error but a wish."""
+        if isinstance(exc, SystemExit):
+            self._exit(exc)
+            return
         self.handler_error_count += 1
         if self._lines_now("traceback") <= LINES_PER_S:
             with contextlib.suppress(Exception):  # see `_log`; and some exceptions cannot be formatted

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from .config import Settings
 from .delivery import FanOut, MessageQueue, make_queue
-from .handlers import Handler, HandlerSink, InlineSink, QueuedSink
+from .handlers import Handler, HandlerSink, InlineSink, QueuedSink, TextSink
 from .protocol import codec
 from .protocol.codec import arg_key
 from .protocol.routing import Outlet
@@ -140,6 +140,8 @@ class Switchboard:
         #: Of subscriptions: one a handler, so that a handler gets all its args in order.
         self._sinks: dict[tuple[Any, ...], InlineSink | QueuedSink] = {}
         self._own: dict[Holder, MessageQueue] = {}
+        #: Those of `text_sink` and `publish_to`.
+        self._extra: list[QueuedSink] = []
         #: Kept alive by the routes that use them.
         self._fan_outs: WeakValueDictionary[tuple[Outlet, ...], FanOut] = WeakValueDictionary()
 
@@ -158,6 +160,21 @@ class Switchboard:
             return InlineSink(handler, self._settings, self._reporter)
         self._reporter.thread.start()
         return QueuedSink(handler, self._settings, self._reporter, self._reporter.thread)
+
+    def text_sink(self, handler: Callable[[str], object]) -> TextSink:
+        """Return a sink for every text as it came; its messages reach nothing else."""
+        self._reporter.thread.start()
+        sink = TextSink(handler, self._settings, self._reporter, self._reporter.thread)
+        self._extra.append(sink)
+        return sink
+
+    def publish_to(self, handler: Handler | None) -> None:
+        """Have what no handler takes go to this one instead of the shared queue; None: to nobody."""
+        self.default = None
+        if handler is not None:
+            self._reporter.thread.start()
+            self.default = QueuedSink(handler, self._settings, self._reporter, self._reporter.thread)
+            self._extra.append(self.default)
 
     def new_queue(self, arg: Mapping[str, str]) -> MessageQueue:
         """Return a queue for one subscription."""
@@ -241,7 +258,7 @@ class Switchboard:
 
     @property
     def _handler_sinks(self) -> list[InlineSink | QueuedSink | Tap]:
-        return [*self._sinks.values(), *(pattern.outlet for pattern in self._patterns)]
+        return [*self._sinks.values(), *(pattern.outlet for pattern in self._patterns), *self._extra]
 
 
 def tell_losses(sink: HandlerSink) -> None:

@@ -210,7 +210,7 @@ def test_unsubscribe_by_arg_drops_all_of_it(ws):
 
 
 @pytest.mark.parametrize("inline", [False, True])
-@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), GeneratorExit()])
 def test_a_handler_that_raises_harms_nobody(error, inline, ws, caplog):
     """Acceptance 73: logged with its name, told, and everything goes on."""
     watch = Watch(ws)

@@ -166,10 +166,12 @@ class Connection:
         with self.mutex:
             self.session.routes.reconnect()
 
-    def hold_open(self) -> None:
-        """Have a link even if nothing is wanted; start the thread if needed."""
+    def hold_open(self, login: bool = False) -> None:
+        """Have a link even if nothing is wanted, logged in or not; start the thread if needed."""
         with self.changed:
             self._held_open = True
+            self.session.login_wanted = self.session.login_wanted or login
+            self.session.nudge()
         self.subscribe([])
 
     def send(self, text: str) -> None:

@@ -102,6 +102,8 @@ class Session:
         #: When the streams are to be looked at again, dirty or not.
         self._look_at = 0.0
         self._told_waiting = False
+        #: A login is wanted even if nothing that is subscribed needs one.
+        self.login_wanted = False
         self._last_op = ""
         #: Messages that could not be read, over all links.
         self.malformed = 0
@@ -436,7 +438,8 @@ class Session:
                 self._look_at = min(self._look_at, stream.not_before)
         ready = [stream for stream in ready if stream.not_before <= now]
         locked = self._login.possible and self._login.state != "done"
-        if locked and self._login.state == "none" and any(s.wire == "off" and s.needs_login for s in ready):
+        asking = self.login_wanted or any(s.wire == "off" and s.needs_login for s in ready)
+        if locked and self._login.state == "none" and asking:
             if self._may_send(now, self._login.ready_at(now)):
                 self._budget.take(now)
                 if self._login.on_local_time:

@@ -1,0 +1,434 @@
+"""`OkxWebSocketManager`: `Manager` with the names of the older class, for code that was written against it.
+
+What the older class did in its callbacks, the modern one does by itself: login, subscriptions, pings, reconnects. The
+callbacks are called nevertheless, if a subclass (or an attribute of the instance) overrides them, on the thread
+``okx-ws:handlers``; without overrides nothing here stands between the link and the queue.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import process
+from .endpoints import ENDPOINTS, check_url, endpoint_of
+from .errors import ConnectionLost, LoginError, ManagerClosed, SubscribeError, UsageError
+from .events import Event
+from .handlers import EventSink
+from .manager import Manager
+from .net.connection import Connection
+from .protocol.auth import login_request
+from .subscription import check_arg
+
+__all__ = ["OkxWebSocketManager"]
+
+log = logging.getLogger(__name__)
+
+#: What `private_subscribe` subscribes by itself.
+PRIVATE_CHANNELS = (
+    {"channel": "account"},
+    {"channel": "positions", "instType": "ANY"},
+    {"channel": "orders", "instType": "ANY"},
+)
+
+#: Callbacks that are called for events.
+CALLBACKS = ("on_open", "on_error", "on_close", "on_pong")
+
+#: Requests that go to /private.
+PRIVATE_OPS = ("order", "batch-", "cancel-", "amend-", "mass-")
+
+Arg = Mapping[str, Any]
+
+
+class Callback:
+    """One overridden callback: called with the last n arguments, as many as it takes; with all for ``*args``."""
+
+    def __init__(self, ws: Links, function: Callable[..., object]) -> None:
+        self._ws = ws
+        self._function = function
+        # It is named in reports as what it calls.
+        self.__qualname__ = getattr(function, "__qualname__", repr(function))
+        self.__module__ = getattr(function, "__module__", "")
+        self._takes = 99  # all
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):  # something in C that does not tell
+            return
+        if not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+            self._takes = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+    def __call__(self, *args: Any) -> object:
+        everything = (self._ws, *args)
+        return self._function(*everything[max(0, len(everything) - self._takes) :])
+
+
+def as_arg(channel: Any) -> dict[str, Any]:
+    """Return a channel of `channels` as an arg: its name alone will do."""
+    if isinstance(channel, str):
+        return {"channel": channel}
+    if isinstance(channel, Mapping):
+        return dict(channel)
+    raise UsageError(f"channels hold args such as {{'channel': 'account'}}, or names, not {channel!r}")
+
+
+class Links:
+    """What the older class's code knows as ``ws``: the WebSocket, or here, all of them."""
+
+    def __init__(self, manager: OkxWebSocketManager) -> None:
+        self._manager = manager
+
+    def send(self, text: str | bytes) -> None:
+        """Send a text. Any thread; never blocks.
+
+        Subscriptions that are made so are kept and delivered like the rest; a login is made by the manager itself,
+        signed at the time.
+
+        Raises:
+            ConnectionLost: It is another text, and there is no link to send it over.
+            UsageError: An arg cannot be right, or `text` is no text.
+        """
+        if isinstance(text, bytes):
+            text = text.decode()
+        if not isinstance(text, str):
+            raise UsageError(f"send takes a text, not {type(text).__name__}: json.dumps makes one")
+        self._manager.send_text(text)
+
+    def close(self, **ignored: Any) -> None:
+        """Close the manager."""
+        self._manager.close()
+
+    @property
+    def connected(self) -> bool:
+        """A link is up."""
+        return any(endpoint["state"] == "up" for endpoint in self._manager.stats()["endpoints"].values())
+
+    def __repr__(self) -> str:
+        return f"<links of {self._manager!r}>"
+
+
+class OkxWebSocketManager(Manager):
+    """OKX's v5 WebSocket API for ordinary threads; `Manager` says everything about it but the older names.
+
+    The older names: `public_subscribe`, `private_subscribe` and `listenStreams` subscribe and connect; `msgQueue` holds
+    the messages. A subclass may override, each taking the last n of the arguments shown (``*args``: all of them):
+
+    ==================================== ===========================================================================
+    ``on_open(ws)``                      a link is up
+    ``on_message(ws, text)``             every text that comes, but ``pong``. Overridden, it is all there is: only
+                                         ``super().on_message(text)`` publishes
+    ``on_error(ws, error)``              a link was lost or could not be made, a login or a channel was refused
+    ``on_close(ws, code, msg)``          a link is gone, at each loss and at `close`
+    ``on_pong(ws, payload)``             a control pong came
+    ``handle_ws_events(message)``        every text that is an event (``"event"`` in it), decoded
+    ``messagePublish(message)``          data, decoded, instead of its going to `msgQueue`
+    ``login_params()``                   makes the JSON text of each login
+    ``get_local_timestamp()``            Unix seconds, signed by ``login_params``
+    ==================================== ===========================================================================
+
+    Attributes:
+        msgQueue: The shared queue.
+        channels: The args that are subscribed by the older names; set by hand before `listenStreams`.
+        url: Where to connect, if set by hand; then its host serves every endpoint.
+        ws: A handle of the links: ``ws.send(text)``, ``ws.close()``.
+        sandbox: Demo trading.
+    """
+
+    def _prepare(self) -> None:
+        self.channels: list[Any] = []
+        self.ws = Links(self)
+        self._url = ""
+        self._url_is_hand_set = False
+        #: Where a hand-set address without OKX's path serves everything.
+        self._only_endpoint: str | None = None
+        self._callbacks: dict[str, Callback] | None = None
+        #: What the older names have subscribed.
+        self._asked: list[dict[str, str]] = []
+        #: Endpoints whose link is up, as the callbacks were told.
+        self._open: set[str] = set()
+        #: Endpoints whose loss was told: the attempt that follows is no news.
+        self._lost: set[str] = set()
+        process.may_keep(self)
+
+    # ------------------------------------------------------------------ attributes
+
+    @property
+    def apiKey(self) -> str:
+        """The key itself; handle with care."""
+        return self._credentials.apiKey
+
+    @property
+    def secretKey(self) -> str:
+        """The secret itself; handle with care."""
+        return self._credentials.secretKey
+
+    @property
+    def passphrase(self) -> str:
+        """The passphrase itself; handle with care."""
+        return self._credentials.passphrase
+
+    @property
+    def url(self) -> str:
+        """The address in use; "" before there is one. Set it before the first subscription."""
+        return self._url
+
+    @url.setter
+    def url(self, url: str) -> None:
+        check_url("url", url, ("ws", "wss"))
+        parts = urlsplit(url)
+        if parts.port == 8443 and str(parts.hostname).endswith(".okx.com"):
+            log.warning("OKX has closed port 8443 (31 October 2026): %s is used without it", url)
+            url = url.replace(":8443", "", 1)
+        if self._connections:
+            raise UsageError("url must be set before anything is subscribed: there are links already")
+        self._url, self._url_is_hand_set = url, True
+        start, _, last = url.rpartition("/")
+        self._only_endpoint = None if last in ENDPOINTS else ENDPOINTS[0]
+        for endpoint in ENDPOINTS:
+            self._urls[endpoint] = url if self._only_endpoint else f"{start}/{endpoint}"
+
+    # ------------------------------------------------------------------ subscribing
+
+    def public_subscribe(self, bassAsset: str) -> None:
+        """Subscribe the mark price and the ticker of an asset's USDT swap (``"btc"``: BTC-USDT-SWAP).
+
+        Returns at once, and keeps the process alive until `close`, as the older class did by blocking. A second call
+        adds to the first.
+        """
+        if not isinstance(bassAsset, str) or not bassAsset:
+            raise UsageError(f"bassAsset must be the name of an asset such as 'btc', not {bassAsset!r}")
+        self._add_pubilc_subscribe(bassAsset)
+        self._begin(self.channels, "public")
+
+    def private_subscribe(self, channels: Iterable[Arg | str] | None = None) -> None:
+        """Log in and subscribe `channels`, or those in `self.channels`, or account, positions and orders.
+
+        Args:
+            channels: Args, or names of channels.
+
+        Returns at once, and keeps the process alive until `close`, as the older class did by blocking.
+        """
+        if channels is None:
+            by_hand = [arg for arg in map(as_arg, self.channels) if arg not in self._asked]
+            channels = by_hand or [dict(arg) for arg in PRIVATE_CHANNELS]
+        wanted = [as_arg(channel) for channel in ([channels] if isinstance(channels, (str, Mapping)) else channels)]
+        known = [as_arg(channel) for channel in self.channels]
+        self.channels = [*self.channels, *(arg for arg in wanted if arg not in known)]
+        self._begin(wanted, "private")
+
+    def _add_pubilc_subscribe(self, bassAsset: str) -> None:
+        """The older spelling; it may be overridden as well."""
+        self._add_public_subscribe(bassAsset)
+
+    def _add_public_subscribe(self, bassAsset: str) -> None:
+        """Add to `self.channels` what `public_subscribe` subscribes."""
+        swap = f"{bassAsset.upper()}-USDT-SWAP"
+        known = [as_arg(channel) for channel in self.channels]
+        for arg in (
+            {"channel": "mark-price", "instType": "SWAP", "instId": swap},
+            {"channel": "tickers", "instId": swap},
+        ):
+            if arg not in known:
+                self.channels = [*self.channels, arg]
+
+    def listenStreams(self) -> None:
+        """Connect `self.url` with `self.channels`, if nothing runs yet, and block until `close`.
+
+        Raises:
+            LoginError, ConnectionLost: Every endpoint in use has failed for good.
+            UsageError: There is neither an address nor a channel; or called on a link's own thread.
+        """
+        self.check_may_block()
+        if not self._connections:
+            if not self.channels and not self._url_is_hand_set:
+                raise UsageError("nothing to listen to: set url or channels, or call public_subscribe(...) first")
+            self._begin(self.channels, self._last_of_url())
+        process.keep(self)
+        self.wait_until_over()
+        failure = self.msgQueue.ended
+        if failure is not None and not isinstance(failure, ManagerClosed):
+            raise type(failure)(*failure.args)
+
+    def _begin(self, channels: Iterable[Arg | str], endpoint: str) -> None:
+        """Subscribe what of `channels` is not subscribed yet, and see that there is a link."""
+        new = self._subscribe_new(channels)
+        if not new:
+            self._hold_open(endpoint)
+        if not self._url:
+            self._url = self._urls[endpoint or endpoint_of(new[0]["channel"])]
+        process.keep(self)
+
+    def _subscribe_new(self, channels: Iterable[Arg | str]) -> list[dict[str, str]]:
+        """Subscribe what of `channels` the older names have not subscribed yet; return it."""
+        with self._lock:
+            new: list[dict[str, str]] = []
+            for arg in (check_arg(as_arg(channel)) for channel in channels):
+                if arg not in self._asked and arg not in new:
+                    new.append(arg)
+            if new:
+                self.subscribe([dict(arg) for arg in new], endpoint=self._only_endpoint)
+                self._asked += new
+        return new
+
+    def _hold_open(self, endpoint: str, login: bool = False) -> None:
+        """Have a link though nothing is subscribed yet: texts may be sent over it."""
+        where = endpoint if endpoint in ENDPOINTS else ENDPOINTS[0]
+        login = login or (where == "private" and bool(self._credentials))
+        with self._lock:
+            self._check_open()
+            connection = self._connections.get(where)
+            if connection is None:
+                connection = self._connections[where] = self._connect(where)
+            connection.hold_open(login)
+
+    def send_text(self, text: str) -> None:
+        """See `Links.send`."""
+        try:
+            request = json.loads(text)
+        except ValueError:
+            request = None
+        op, args = (request.get("op"), request.get("args")) if isinstance(request, dict) else (None, None)
+        if op == "login":
+            if not self._credentials:
+                raise UsageError("a login needs apiKey, secretKey and passphrase")
+            self._hold_open(self._last_of_url() or "private", login=True)
+        elif op == "subscribe" and isinstance(args, list):
+            self._subscribe_new(args)
+        elif op == "unsubscribe" and isinstance(args, list):
+            for arg in [check_arg(arg) for arg in args]:
+                with self._lock:
+                    self._asked = [asked for asked in self._asked if asked != arg]
+                self.unsubscribe(**arg)
+        else:
+            self._link_for(str(op or "")).send(text)
+
+    def _link_for(self, op: str) -> Connection:
+        """Return the link to send a request over: the one that knows its op, the one of `url`, or any that is up."""
+        place = "business" if op.startswith("sprd-") else "private" if op.startswith(PRIVATE_OPS) else ""
+        names = [place] if place else [self._last_of_url(), *self._connections]
+        for connection in [self._connections[name] for name in names if name in self._connections]:
+            if connection.session.up:
+                return connection
+        raise ConnectionLost(f"{place or 'no endpoint'}: not connected")
+
+    def _last_of_url(self) -> str:
+        last = self._url.rpartition("/")[2]
+        return last if last in ENDPOINTS else ""
+
+    # ------------------------------------------------------------------ login
+
+    def get_local_timestamp(self) -> Any:
+        """Return what logins are signed with: Unix seconds, OKX's time as well as it is known."""
+        return int(self._clock.now_s() if self._clock is not None else time.time())
+
+    def login_params(self) -> Any:
+        """Return the JSON text of a login signed now. It holds the key: never print it."""
+        if not self._credentials:
+            raise UsageError("a login needs apiKey, secretKey and passphrase")
+        return login_request(self._credentials, float(self.get_local_timestamp()))
+
+    def _login_request(self) -> str:
+        made = self.login_params()
+        return made if isinstance(made, str) else json.dumps(made)
+
+    # ------------------------------------------------------------------ callbacks, to be overridden
+
+    def on_open(self, ws: Any) -> object:
+        """A link is up."""
+
+    def on_message(self, *args: Any) -> object:
+        """Publish one text: events to `handle_ws_events`, data to `messagePublish`. Takes (text) or (ws, text)."""
+        try:
+            message = json.loads(args[-1])
+        except ValueError:
+            return None  # told as event `malformed` already
+        if isinstance(message, dict) and "event" in message:
+            return self.handle_ws_events(message)
+        if isinstance(message, dict) and "arg" in message and "data" in message:
+            return self.messagePublish(message)
+        return None
+
+    def on_error(self, ws: Any, error: Exception) -> object:
+        """A link was lost or could not be made, or OKX refused a login or a channel."""
+
+    def on_close(self, ws: Any, code: int, msg: str) -> object:
+        """A link is gone."""
+
+    def on_pong(self, ws: Any, payload: bytes) -> object:
+        """A control pong came."""
+
+    def handle_ws_events(self, message: dict[str, Any]) -> object:
+        """OKX said something that is no data: an acknowledgement, a refusal, a notice."""
+
+    def messagePublish(self, message: dict[str, Any]) -> object:
+        """Put data into `msgQueue`."""
+        self.msgQueue.put(message)
+        return None
+
+    # ------------------------------------------------------------------ inside
+
+    def _overrides(self, *names: str) -> bool:
+        """Tell whether a subclass, or an attribute of this instance, overrides one of these methods."""
+        base = OkxWebSocketManager
+        return any(getattr(getattr(self, name), "__func__", None) is not getattr(base, name) for name in names)
+
+    def _connect(self, endpoint: str) -> Connection:
+        if self._callbacks is None:
+            self._wire_callbacks()
+        return super()._connect(endpoint)
+
+    def _wire_callbacks(self) -> None:
+        """Look once, before the first link, which callbacks there are."""
+        thread = self._reporter.thread
+        self._callbacks = {name: Callback(self.ws, getattr(self, name)) for name in CALLBACKS if self._overrides(name)}
+        if self._overrides("on_message", "handle_ws_events"):
+            self._raw = self._switchboard.text_sink(Callback(self.ws, self.on_message))
+            self._switchboard.publish_to(None)
+        elif self._overrides("messagePublish"):
+            self._switchboard.publish_to(self.messagePublish)
+        if self._callbacks:
+            self._reporter.add(self._on_event)
+            thread.start()
+        if "on_pong" in self._callbacks:
+            sink = EventSink(self._callbacks["on_pong"])
+            self._pong = lambda payload: thread.post(sink, payload)
+
+    def _call(self, name: str, *args: Any) -> None:
+        """Call a callback, if there is one; on the handlers' thread. What it raises keeps no other from its turn."""
+        callback = (self._callbacks or {}).get(name)
+        if callback is not None:
+            try:
+                callback(*args)
+            except BaseException as exc:
+                self._reporter.handler_error(callback, exc)
+
+    def _on_event(self, event: Event) -> None:
+        """Call the older callbacks for an event; on the handlers' thread."""
+        endpoint = str(event.endpoint)
+        if event.type == "connected":
+            self._open.add(endpoint)
+            self._call("on_open")
+        elif event.type == "disconnected":
+            self._lost.add(endpoint)
+            if event.code not in ("1000", "1005"):
+                self._call("on_error", ConnectionLost(f"{endpoint}: {event.msg}"))
+            self._closed(endpoint, int(event.code or 1006), event.msg)
+        elif event.type == "reconnecting" and endpoint in self._lost:
+            self._lost.discard(endpoint)
+        elif event.type == "reconnecting":
+            self._call("on_error", ConnectionLost(f"{endpoint}: {event.msg}"))
+        elif event.type == "login_failed" and event.delay_s is None:
+            self._call("on_error", LoginError(event.code or "", event.msg))
+        elif event.type == "subscribe_failed" and event.delay_s is None:
+            self._call("on_error", SubscribeError(event.code or "", event.msg, arg=dict(event.arg or {})))
+        elif event.type == "closed":
+            for endpoint in list(self._open):
+                self._closed(endpoint, 1000, "closed by us")
+
+    def _closed(self, endpoint: str, code: int, msg: str) -> None:
+        self._open.discard(endpoint)
+        self._call("on_close", code, msg)

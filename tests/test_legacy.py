@@ -1,0 +1,532 @@
+"""The older class: programs written against it run with only their imports changed."""
+
+import json
+import queue
+import threading
+import time
+
+import pytest
+
+import okx_ws.consts as c
+from okx_ws import Backoff, ConnectionLost, Limits, LoginError, OkxWebSocketManager, SubscribeError, UsageError
+from okx_ws.exchange import LocalExchange
+from okx_ws.legacy import Callback
+from tests.peer import PONG, frame
+from tests.watch import Watch, eventually
+
+SWAP = "BTC-USDT-SWAP"
+MARK = {"channel": "mark-price", "instType": "SWAP", "instId": SWAP}
+TICKERS = {"channel": "tickers", "instId": SWAP}
+QUICK = {"backoff": Backoff(first_s=0.01, cap_s=0.05), "limits": Limits(connects_per_s=1000)}
+
+
+@pytest.fixture(scope="module")
+def world():
+    """One exchange for this module, ten times as busy as the real one."""
+    with LocalExchange(speed=10) as running:
+        yield running
+
+
+@pytest.fixture
+def older(world):
+    """Make objects of a class written against the older one; they are closed at the end."""
+    made = []
+
+    def make(cls=OkxWebSocketManager, exchange=world, key=False, **settings):
+        urls = {} if exchange is None else {"urls": exchange.urls}
+        credentials = exchange.credentials if key else {}
+        made.append(cls(**{**QUICK, **urls, **credentials, **settings}))
+        return made[-1]
+
+    yield make
+    for ws in made:
+        ws.close()
+
+
+def args_of(desk, op="subscribe"):
+    """Return the args the client asked for, in order."""
+    return [arg for request in desk.requests if request["op"] == op for arg in request["args"]]
+
+
+# ---------------------------------------------------------------------- the program shapes
+
+
+def test_public_subscribe_and_a_loop_on_the_queue(older):
+    """Mark price and ticker of the swap, as plain dicts."""
+    ws = older()
+    ws.public_subscribe("btc")
+    seen = set()
+    while len(seen) < 2:
+        message = ws.msgQueue.get(timeout=5)
+        seen.add(message["arg"]["channel"])
+        assert message["arg"]["instId"] == SWAP and message["data"]
+    assert seen == {"mark-price", "tickers"}
+    assert ws.channels == [MARK, TICKERS] and ws.url == ws._urls["public"]
+
+
+def test_a_second_public_subscribe_sends_only_the_new_args(world, older):
+    """And nothing for an asset that is subscribed already."""
+    ws = older()
+    ws.public_subscribe("btc")
+    ws.public_subscribe("BTC")
+    ws.public_subscribe("eth")
+    eventually(lambda: ws.stats()["endpoints"]["public"]["messages"])
+    desk = world.desks[-1]
+    eventually(lambda: len(args_of(desk)) == 4)
+    assert [arg["instId"] for arg in args_of(desk)] == [SWAP, SWAP, "ETH-USDT-SWAP", "ETH-USDT-SWAP"]
+    assert len(ws.channels) == 4
+
+
+def test_private_subscribe_logs_in_and_subscribes_account_positions_orders(older):
+    """The default three."""
+    ws = older(key=True)
+    watch = Watch(ws)
+    ws.private_subscribe()
+    got = [watch.wait("subscribed").arg for _ in range(3)]
+    assert sorted(got, key=str) == sorted(
+        [{"channel": "account"}, {"channel": "positions", "instType": "ANY"}, {"channel": "orders", "instType": "ANY"}],
+        key=str,
+    )
+    assert ws.msgQueue.get(timeout=5)["arg"]["channel"] in ("account", "positions")
+
+
+@pytest.mark.parametrize("given", ["parameter", "attribute", "name", "one"])
+def test_private_subscribe_takes_other_channels(given, older):
+    """As a parameter, or set by hand before; args or names."""
+    ws = older(key=True)
+    watch = Watch(ws)
+    if given == "parameter":
+        ws.private_subscribe([{"channel": "account"}])
+    elif given == "attribute":
+        ws.channels.append({"channel": "account"})
+        ws.private_subscribe()
+    elif given == "one":
+        ws.private_subscribe({"channel": "account"})
+    else:
+        ws.private_subscribe(["account"])
+    assert watch.wait("subscribed").arg == {"channel": "account"}
+    assert ws.channels == [{"channel": "account"}] or ws.channels == ["account"]
+    assert [len(e["subscriptions"]) for e in ws.stats()["endpoints"].values()] == [1]
+
+
+def test_public_and_private_on_one_object(older):
+    """What `public_subscribe` added is not taken for channels set by hand."""
+    ws = older(key=True)
+    watch = Watch(ws)
+    ws.public_subscribe("btc")
+    ws.private_subscribe()
+    got = {watch.wait("subscribed").arg["channel"] for _ in range(5)}
+    assert got == {"mark-price", "tickers", "account", "positions", "orders"}
+
+
+class Publisher(OkxWebSocketManager):
+    """Prints by channel, so to say."""
+
+    def messagePublish(self, message):
+        self.__dict__.setdefault("got", queue.Queue()).put((message["arg"]["channel"], threading.current_thread().name))
+
+
+def test_an_overridden_messagePublish_gets_the_data_and_the_queue_does_not(older):
+    """On the handlers' thread."""
+    ws = older(Publisher)
+    ws.got = queue.Queue()
+    ws.public_subscribe("btc")
+    seen = {ws.got.get(timeout=5) for _ in range(20)}
+    assert seen == {("mark-price", "okx-ws:handlers"), ("tickers", "okx-ws:handlers")}
+    assert ws.msgQueue.empty()
+
+
+class One(OkxWebSocketManager):
+    def on_message(self, msg):
+        self.__dict__.setdefault("texts", queue.Queue()).put(msg)
+
+
+class Two(One):
+    def on_message(self, ws, msg):
+        assert ws is self.ws
+        super().on_message(msg)
+
+
+class Many(One):
+    def on_message(self, *args):
+        assert args[0] is self.ws
+        super().on_message(args[1])
+
+
+@pytest.mark.parametrize("cls", [One, Two, Many])
+def test_an_overridden_on_message_gets_every_text_and_nothing_is_published(cls, older):
+    """Acks too, as str; whatever its signature."""
+    ws = older(cls, ping_interval=0.1)
+    ws.texts = queue.Queue()
+    ws.public_subscribe("btc")
+    texts = [ws.texts.get(timeout=5) for _ in range(30)]
+    assert all(type(text) is str for text in texts) and "pong" not in texts
+    events = [json.loads(text)["event"] for text in texts if "event" in json.loads(text)]
+    assert events == ["subscribe", "subscribe"]
+    assert ws.msgQueue.empty()
+
+
+@pytest.mark.parametrize("with_ws", [False, True])
+def test_super_on_message_publishes(with_ws, older):
+    """With one argument or two; events go to `handle_ws_events`."""
+
+    class Both(OkxWebSocketManager):
+        events = queue.Queue()
+
+        def on_message(self, ws, msg):
+            super().on_message(*([ws, msg] if with_ws else [msg]))
+
+        def handle_ws_events(self, message):
+            self.events.put(message)
+
+    ws = older(Both)
+    ws.public_subscribe("btc")
+    assert ws.events.get(timeout=5)["event"] == "subscribe"
+    assert ws.msgQueue.get(timeout=5)["arg"]["instId"] == SWAP
+
+
+def test_overridden_events_alone_do_not_cost_the_data(older):
+    """`handle_ws_events` gets the acks, the queue the data."""
+
+    class Events(OkxWebSocketManager):
+        events = queue.Queue()
+
+        def handle_ws_events(self, message):
+            self.events.put(message)
+
+    ws = older(Events)
+    ws.public_subscribe("btc")
+    assert ws.events.get(timeout=5)["arg"] == MARK
+    assert ws.msgQueue.get(timeout=5)["data"]
+
+
+def test_a_callback_set_on_the_instance_counts(older):
+    """As code did that made no class."""
+    ws, texts = older(), queue.Queue()
+    ws.on_message = lambda text: texts.put(text)
+    ws.public_subscribe("btc")
+    assert "subscribe" in texts.get(timeout=5)
+    assert ws.msgQueue.empty()
+
+
+def test_url_and_channels_by_hand_then_listenStreams_on_a_thread(world, older):
+    """The address wins over `urls`; it blocks until the close."""
+    ws = older(exchange=None, urls={"public": "ws://127.0.0.1:9"})
+    ws.url = world.urls["public"]
+    ws.channels = [{"channel": "tickers", "instId": "BTC-USDT"}]
+    thread = threading.Thread(target=ws.listenStreams)
+    thread.start()
+    assert ws.msgQueue.get(timeout=5)["arg"] == {"channel": "tickers", "instId": "BTC-USDT"}
+    assert thread.is_alive()
+    ws.close()
+    thread.join(2)
+    assert not thread.is_alive()
+
+
+def test_the_host_of_a_hand_set_address_serves_every_endpoint(world, older):
+    """Candles have moved to /business since."""
+    ws = older(exchange=None)
+    ws.url = world.urls["public"]
+    ws.channels = [{"channel": "candle1m", "instId": "BTC-USDT"}, TICKERS]
+    threading.Thread(target=ws.listenStreams, daemon=True).start()
+    assert {ws.get(timeout=5)["arg"]["channel"] for _ in range(10)} == {"candle1m", "tickers"}
+    ws.close()
+
+
+def test_an_address_of_another_path_serves_everything_itself(peer, older):
+    """A proxy of one's own, for example."""
+
+    def script(talk):
+        assert {arg["channel"] for arg in talk.subscribed()["args"]} == {"candle1m", "tickers"}
+        talk.json({"arg": TICKERS, "data": [1]})
+        talk.until_gone()
+
+    server = peer(script)
+    ws = older(exchange=None)
+    ws.url = f"ws://127.0.0.1:{server.port}/my/okx"
+    ws.channels = [{"channel": "candle1m", "instId": "BTC-USDT"}, TICKERS]
+    threading.Thread(target=ws.listenStreams, daemon=True).start()
+    assert ws.get(timeout=5)["data"] == [1]
+    ws.close()
+
+
+def test_listenStreams_connects_with_no_channels_at_all(world, older):
+    """What is sent by hand then is delivered like the rest."""
+
+    class Opener(OkxWebSocketManager):
+        def on_open(self):
+            self.ws.send(json.dumps({"op": "subscribe", "args": [TICKERS]}))
+
+    ws = older(Opener, exchange=None)
+    ws.url = world.urls["public"]
+    threading.Thread(target=ws.listenStreams, daemon=True).start()
+    assert ws.get(timeout=5)["arg"] == TICKERS
+    ws.close()
+
+
+def test_listenStreams_after_subscribing_only_waits(world, older):
+    """It makes no second link."""
+    ws = older()
+    ws.public_subscribe("btc")
+    ws.get(timeout=5)
+    before = len(world.connects)
+    threading.Timer(0.2, ws.close).start()
+    ws.listenStreams()
+    assert len(world.connects) == before
+
+
+def test_listenStreams_raises_what_ended_it(world, older):
+    """A key that is of no use, for example; acceptance 20."""
+    ws = older(**{**world.credentials, "passphrase": "wrong"})
+    ws.channels = ["account"]
+    with pytest.raises(LoginError) as caught:
+        ws.listenStreams()
+    assert caught.value.code == "60024"
+
+
+# ---------------------------------------------------------------------- callbacks
+
+
+class Told(OkxWebSocketManager):
+    """Collects what its callbacks are told."""
+
+    def _prepare(self):
+        super()._prepare()
+        self.told = queue.Queue()
+
+    def on_open(self, ws):
+        self.told.put(("open", ws))
+
+    def on_error(self, ws, error):
+        self.told.put(("error", error))
+
+    def on_close(self, ws, code, msg):
+        self.told.put(("close", code))
+
+    def on_pong(self, ws, payload):
+        self.told.put(("pong", payload))
+
+
+def test_on_open_on_error_and_on_close_fire_per_link(exchange, older):
+    """At each loss, and at the close."""
+    ws = older(Told, exchange)
+    ws.public_subscribe("btc")
+    assert ws.told.get(timeout=5) == ("open", ws.ws)
+    exchange.drop()
+    kind, error = ws.told.get(timeout=5)
+    assert kind == "error" and isinstance(error, ConnectionLost)
+    assert ws.told.get(timeout=5) == ("close", 1006)
+    assert ws.told.get(timeout=5) == ("open", ws.ws)
+    exchange.close_all(1000)
+    assert ws.told.get(timeout=5) == ("close", 1000)
+    assert ws.told.get(timeout=5) == ("open", ws.ws)
+    ws.close()
+    assert ws.told.get(timeout=5) == ("close", 1000)
+    assert ws.told.empty()
+
+
+def test_on_error_tells_what_cannot_be_reached_and_what_is_refused(exchange, older):
+    """Failed attempts, refused channels, refused logins."""
+    ws = older(Told, exchange=None, urls={**exchange.urls, "business": "ws://127.0.0.1:9/ws/v5/business"})
+    ws.channels = [{"channel": "candle1m", "instId": "BTC-USDT"}]
+    threading.Thread(target=ws.listenStreams, daemon=True).start()
+    kind, error = ws.told.get(timeout=5)
+    assert kind == "error" and "127.0.0.1 port 9" in str(error)
+    ws.close()
+    ws = older(Told, exchange)
+    ws.ws.send(json.dumps({"op": "subscribe", "args": [{"channel": "tickers", "instId": "NO-SUCH"}]}))
+    assert ws.told.get(timeout=5)[0] == "open"
+    kind, error = ws.told.get(timeout=5)
+    assert isinstance(error, SubscribeError) and error.arg["instId"] == "NO-SUCH"
+    ws.close()
+    ws = older(Told, exchange, **{**exchange.credentials, "passphrase": "wrong"})
+    ws.private_subscribe()
+    errors = [ws.told.get(timeout=5) for _ in range(2)]
+    assert any(isinstance(error, LoginError) for _, error in errors)
+
+
+def test_on_pong_gets_control_pongs(peer, older):
+    """The text pong is OKX's own matter."""
+
+    def script(talk):
+        talk.subscribed()
+        talk.send(frame(b"abc", PONG))
+        talk.until_gone()
+
+    ws = older(Told, exchange=None, urls=peer(script).urls)
+    ws.public_subscribe("btc")
+    assert [ws.told.get(timeout=5)[0] for _ in range(2)] == ["open", "pong"]
+
+
+def test_a_callback_that_raises_harms_nobody(exchange, older):
+    """It is told with its name; the others are called all the same."""
+
+    class Bad(Told):
+        def on_error(self, ws, error):
+            raise ZeroDivisionError
+
+    ws = older(Bad, exchange)
+    watch = Watch(ws)
+    ws.public_subscribe("btc")
+    assert ws.told.get(timeout=5)[0] == "open"
+    exchange.drop()
+    assert ws.told.get(timeout=5) == ("close", 1006)
+    assert "Bad.on_error" in watch.wait("handler_error").msg
+
+
+@pytest.mark.parametrize(
+    ("function", "gets"),
+    [
+        (lambda: (), ()),
+        (lambda msg: (msg,), ("msg",)),
+        (lambda ws, msg: (ws, msg), ("ws", "msg")),
+        (lambda *args: args, ("ws", "msg")),
+        (lambda a, b, c=None: (a, b), ("ws", "msg")),
+        (lambda msg, *, key=None: (msg,), ("msg",)),
+    ],
+)
+def test_a_callback_gets_the_last_arguments_it_takes(function, gets):
+    """Design 3.6."""
+    assert Callback("ws", function)("msg") == gets
+
+
+# ---------------------------------------------------------------------- login
+
+
+def test_overridden_login_methods_are_used_for_real_logins(exchange, older):
+    """`get_local_timestamp` is what the default signs; `login_params` may make it all."""
+
+    class Slow(OkxWebSocketManager):
+        def get_local_timestamp(self):
+            return str(int(time.time()) - 5)
+
+    class Own(OkxWebSocketManager):
+        def login_params(self):
+            self.asked = True
+            return json.loads(super().login_params())
+
+    slow = older(Slow, exchange, key=True, clock_sync=False)
+    watch = Watch(slow)
+    slow.private_subscribe()
+    watch.wait("subscribed")
+    login = exchange.desks[-1].requests[0]["args"][0]
+    assert 4 <= time.time() - int(login["timestamp"]) < 8
+    own = older(Own, exchange, key=True)
+    watch = Watch(own)
+    own.private_subscribe()
+    watch.wait("subscribed")
+    assert own.asked
+
+
+def test_login_params_are_a_json_text_signed_with_okx_time(exchange, older):
+    """As the older class sent it."""
+    ws = older(exchange=exchange, key=True)
+    request = json.loads(ws.login_params())
+    assert request["op"] == "login" and request["args"][0]["apiKey"] == ws.apiKey
+    assert abs(int(request["args"][0]["timestamp"]) - time.time()) < 2
+    assert isinstance(ws.get_local_timestamp(), int)
+    with pytest.raises(UsageError, match="apiKey"):
+        older(exchange=exchange).login_params()
+
+
+def test_secrets_are_attributes_and_show_nowhere(world, older):
+    """Acceptance 25: not in `vars`, not in a repr."""
+    ws = older(key=True)
+    assert (ws.apiKey, ws.secretKey, ws.passphrase) == tuple(world.credentials.values())
+    shown = repr(ws) + repr(vars(ws)) + repr(ws.ws)
+    assert not any(secret in shown for secret in world.credentials.values())
+
+
+# ---------------------------------------------------------------------- ws.ws
+
+
+def test_what_is_sent_by_hand_is_subscribed_like_the_rest(exchange, older):
+    """It survives a lost link; it can be unsubscribed; a login needs no sending, and harms nothing."""
+    ws = older(exchange=exchange, key=True)
+    watch = Watch(ws)
+    ws.ws.send(ws.login_params())
+    ws.ws.send(json.dumps({"op": "subscribe", "args": [{"channel": "account"}, TICKERS]}).encode())
+    watch.wait("subscribed", arg={"channel": "account"})
+    watch.wait("subscribed", arg=TICKERS)
+    assert ws.ws.connected
+    exchange.drop()
+    watch.wait("subscribed", arg={"channel": "account"})
+    watch.wait("subscribed", arg=TICKERS)
+    ws.ws.send(json.dumps({"op": "unsubscribe", "args": [TICKERS]}))
+    eventually(lambda: any("unsubscribe" in str(desk.requests) for desk in exchange.desks))
+    logins = [r for desk in exchange.desks for r in desk.requests if r["op"] == "login"]
+    assert len(logins) == 2
+
+
+def test_other_texts_go_out_as_they_are(exchange, older):
+    """Over the link they are for; without one, the error says so."""
+    ws = older(exchange=exchange, key=True)
+    watch = Watch(ws)
+    with pytest.raises(ConnectionLost, match="not connected"):
+        ws.ws.send('{"op":"order","id":"1","args":[]}')
+    ws.private_subscribe(["account"])
+    watch.wait("subscribed")
+    ws.ws.send('{"op":"order","id":"1","args":[]}')
+    private = exchange.desks[-1]
+    eventually(lambda: private.requests[-1]["op"] == "order")
+    with pytest.raises(UsageError, match=r"json\.dumps"):
+        ws.ws.send({"op": "subscribe"})
+
+
+def test_closing_the_handle_closes_the_manager(older):
+    """As older code ended everything."""
+    ws = older()
+    ws.public_subscribe("btc")
+    ws.ws.close()
+    assert not ws.ws.connected
+    list(ws)
+
+
+# ---------------------------------------------------------------------- what cannot be right, and constants
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda ws: ws.public_subscribe(""), "bassAsset"),
+        (lambda ws: ws.public_subscribe(None), "bassAsset"),
+        (lambda ws: ws.private_subscribe(), "apiKey"),
+        (lambda ws: ws.private_subscribe([5]), "channels"),
+        (lambda ws: ws.listenStreams(), "nothing to listen to"),
+        (lambda ws: setattr(ws, "url", "ws.okx.com"), "url must look like"),
+        (lambda ws: ws.ws.send('{"op":"login"}'), "login needs"),
+    ],
+)
+def test_bad_calls_are_refused_at_once(call, named, older):
+    """A `UsageError` that names what is wrong; nothing was connected."""
+    ws = older()
+    with pytest.raises(UsageError, match=named):
+        call(ws)
+    assert ws.stats()["endpoints"] == {}
+
+
+def test_an_address_set_too_late_is_refused(older):
+    """It would be ignored silently."""
+    ws = older()
+    ws.public_subscribe("btc")
+    with pytest.raises(UsageError, match="before anything"):
+        ws.url = c.WS_PUBLIC_URL
+
+
+def test_the_port_that_okx_has_closed_is_left_out(older, caplog):
+    """With a warning; other hosts keep theirs."""
+    ws = older(exchange=None)
+    ws.url = "wss://ws.okx.com:8443/ws/v5/public"
+    assert ws.url == c.WS_PUBLIC_URL and "8443" in caplog.text
+    ws.url = "wss://my.own:8443/ws/v5/public"
+    assert ws.url == "wss://my.own:8443/ws/v5/public"
+
+
+def test_the_constants():
+    """Both spellings of the sandbox, no port."""
+    assert c.WS_PUBLIC_URL == "wss://ws.okx.com/ws/v5/public"
+    assert c.WS_PRIVATE_URL == "wss://ws.okx.com/ws/v5/private"
+    assert c.WS_BUSINESS_URL == "wss://ws.okx.com/ws/v5/business"
+    assert c.WS_SANBOX_PUBLIC_URL == c.WS_SANDBOX_PUBLIC_URL == "wss://wspap.okx.com/ws/v5/public"
+    assert c.WS_SANBOX_PRIVATE_URL == c.WS_SANDBOX_PRIVATE_URL == "wss://wspap.okx.com/ws/v5/private"
+    assert c.WS_SANBOX_BUSINESS_URL == c.WS_SANDBOX_BUSINESS_URL == "wss://wspap.okx.com/ws/v5/business"
