@@ -213,10 +213,12 @@ class Desk:
                 self._hub.leave(self, arg)
             self._ack("unsubscribe", arg, id)
 
-    def leave_all(self) -> None:
-        """The connection is gone."""
+    def retire(self) -> None:
+        """The connection is gone: leave everything, and let go of it, for desks are remembered longer than lines."""
         while self.args:
             self._hub.leave(self, self.args.popitem()[1])
+        self.send = lambda text: None
+        self._close = lambda code, reason: None
 
     def _ack(self, event: str, arg: Arg, id: Any) -> None:
         first = {} if id is None else {"id": id}

@@ -265,9 +265,8 @@ class Hub:
 
     def detach(self, line: Line) -> None:
         """A connection is gone."""
-        line.desk.leave_all()
+        line.desk.retire()
         self._plays.pop(line.desk, None)
-        line.desk.send = lambda text: None  # the desk is remembered longer than its line
         self._lines.pop(line.desk, None)
 
     @property

@@ -1,9 +1,11 @@
 """Odd requests: whatever a client sends, the connection goes on and the answer is OKX's."""
 
 import contextlib
+import gc
 import logging
 import socket
 import time
+import weakref
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +16,7 @@ from okx_ws.exchange import LocalExchange
 from okx_ws.exchange.desk import REQUESTS, REQUESTS_PER_H, Desk
 from okx_ws.exchange.recent import Recent
 from tests.exchange.client import talk
+from tests.watch import eventually
 
 BTC = '{"channel":"tickers","instId":"BTC-USDT"}'
 LOGIN = '{{"op":"login","args":[{{"apiKey":"local-key","passphrase":"x","timestamp":"{}","sign":"{}"}}]}}'
@@ -107,6 +110,16 @@ def test_what_is_remembered_of_clients_is_bounded(exchange):
         assert len(requests) == REQUESTS and requests[-1] == {"op": f"x{REQUESTS + 9}"}
     for record in (requests, exchange.desks, exchange.connects, exchange.rest.requests):
         assert isinstance(record, Recent)
+
+
+def test_a_desk_is_remembered_without_its_connection(exchange):
+    """A thousand remembered sockets would be a leak."""
+    with talk(exchange) as client:
+        client.ask("ping")
+        line = weakref.ref(exchange.hub.lines[0])
+    eventually(lambda: not exchange.hub.lines)
+    eventually(lambda: gc.collect() is not None and line() is None)
+    assert len(exchange.desks) == 1
 
 
 def test_a_recent_list_is_a_list():
