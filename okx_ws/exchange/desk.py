@@ -17,7 +17,7 @@ import orjson
 
 from .accounts import Account, login_refusal
 from .recent import Recent
-from .rules import COUNTED, MOST_CONNECTIONS, refusal, rule_of
+from .rules import COUNTED, MOST_CONNECTIONS, OPERATIONS, refusal, rule_of
 
 __all__ = ["Desk", "Hub", "arg_id", "frame"]
 
@@ -27,6 +27,10 @@ Arg = dict[str, str]
 
 #: Requests a desk remembers: more than OKX lets through in an hour.
 REQUESTS = 500
+
+WRONG_PATH = (
+    "The current operation is not supported by this URL. Please use the correct WebSocket URL for the operation."
+)
 
 #: subscribe, unsubscribe and login requests OKX lets through on one connection.
 REQUESTS_PER_H = 480
@@ -129,6 +133,11 @@ class Desk:
         args = request.get("args")
         if id is not None and not (isinstance(id, str) and ID.fullmatch(id)):
             self._error("60033", "Parameter id error", None)
+        elif op in OPERATIONS and OPERATIONS[op] != self.endpoint:
+            first = {} if id is None else {"id": id}
+            self.send(frame({**first, "op": op, "code": "60028", "msg": WRONG_PATH}))
+        elif op in OPERATIONS and self.account is None:
+            self._error("60011", "Please log in", None)  # without id, in every capture
         elif op not in ("login", "subscribe", "unsubscribe"):
             self._error("60019", f"Invalid op: {op[:REPEAT_CHARS]}", id)
         elif self._too_many(now_s):

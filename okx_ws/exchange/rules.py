@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
-__all__ = ["COUNTED", "MOST_CONNECTIONS", "Rule", "refusal", "rule_of"]
+__all__ = ["COUNTED", "MOST_CONNECTIONS", "OPERATIONS", "Rule", "refusal", "rule_of"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,13 @@ RULES: dict[str, Rule] = {
 #: Channels whose connections OKX counts, and how many of an account it lets have one.
 COUNTED = ("orders", "account", "positions", "balance_and_position", "liquidation-warning", "account-greeks")
 MOST_CONNECTIONS = 30
+
+#: Where each order operation lives. This exchange matches no orders: it only says where and when they are refused.
+OPERATIONS = {
+    **dict.fromkeys(("order", "cancel-order", "amend-order", "mass-cancel"), "private"),
+    **dict.fromkeys(("batch-orders", "batch-cancel-orders", "batch-amend-orders"), "private"),
+    **dict.fromkeys(("sprd-order", "sprd-amend-order", "sprd-cancel-order", "sprd-mass-cancel"), "business"),
+}
 
 #: Books that do not go with ``books-l2-tbt`` of the same instId on one connection.
 LESSER_BOOKS = ("books", "books50-l2-tbt")

@@ -5,7 +5,8 @@ import pytest
 from okx_ws.exchange import Account, LocalExchange
 from okx_ws.exchange.instruments import make_instruments
 from okx_ws.exchange.markets import World
-from okx_ws.exchange.rows import ticker_row
+from okx_ws.exchange.rows import interest_row, ticker_row
+from okx_ws.exchange.rules import OPERATIONS
 from tests.exchange.client import talk
 
 SPOT, SWAP, INDEX = {"instId": "BTC-USDT"}, {"instId": "BTC-USDT-SWAP"}, {"instId": "BTC-USD"}
@@ -197,3 +198,35 @@ def test_option_trades_come_one_by_one(narrow):
         assert all(len(push["data"]) == 1 and len(push["data"][0]) == 12 for push in pushes)
         seen = {push["data"][0]["instId"] for push in pushes}
         assert seen <= {o.instId for o in options} and (len(seen) == 1) == (narrow == "instId")
+
+
+@pytest.mark.parametrize(("op", "endpoint"), OPERATIONS.items())
+def test_operations_are_refused_elsewhere_and_before_a_login(op, endpoint, shared):
+    """okx-protocol 7.3: elsewhere a reply with 60028; on their own endpoint an error event without id."""
+    for place in ("public", "private", "business"):
+        with talk(shared, place) as client:
+            answer = client.ask({"id": "o1", "op": op, "args": [{}]})
+            if place == endpoint:
+                assert {**answer, "connId": ""} == {
+                    "event": "error",
+                    "msg": "Please log in",
+                    "code": "60011",
+                    "connId": "",
+                }
+            else:
+                assert list(answer) == ["id", "op", "code", "msg"]
+                assert (answer["id"], answer["op"], answer["code"]) == ("o1", op, "60028")
+
+
+@pytest.mark.parametrize(
+    ("instId", "row"),
+    [("BTC-USDT-SWAP", ("200", "2", "128000")), ("BTC-USD-SWAP", ("640", "1", "64000"))],
+)
+def test_open_interest_is_in_contracts_coins_and_dollars(instId, row):
+    """A linear contract is so much coin, an inverse one so many dollars."""
+    world = World(make_instruments(1_784_000_000_000, False), 1_784_000_000_000, 1)
+    market = world.markets[instId]
+    market.last_ticks = 640_000
+    market.openInterest = int(row[0]) * 10**market.instrument.lot_places
+    found = interest_row(world, market)
+    assert (found["oi"], float(found["oiCcy"]), float(found["oiUsd"])) == (row[0], float(row[1]), float(row[2]))
