@@ -10,19 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-import trustme
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -30,6 +27,7 @@ from .accounts import Account, Key
 from .desk import Desk, frame
 from .hub import CLOSE_S, FAST_STEP_MS, Hub, Line
 from .instruments import make_instruments
+from .listeners import Tracked, hang_up, make_certificate, stop_accepting
 from .markets import World
 from .recent import Recent
 from .replay import Recording
@@ -56,32 +54,6 @@ REMEMBERED = 1_000
 CONNECTS_PER_S = 3
 
 IDLE_REASON = "No data received in 30s."
-
-
-async def stop_accepting(listeners: Iterable[Any]) -> None:
-    """Accept no more, and let what was just accepted arrive: asyncio loses a connection it accepts while closing."""
-    loop = asyncio.get_running_loop()
-    for listener in listeners:
-        with contextlib.suppress(NotImplementedError):  # Windows; its loop accepts otherwise
-            loop.remove_reader(listener.fileno())
-    for _ in range(3):  # the accepting task, its transport, its protocol
-        await asyncio.sleep(0)
-
-
-class Tracked(ServerConnection):
-    """A connection whose transport can be cut in any state: nothing of it may outlive the loop."""
-
-    def __init__(self, transports: set[asyncio.Transport], *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._transports = transports
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transports.add(cast(asyncio.Transport, transport))
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transports.discard(self.transport)
-        super().connection_lost(exc)
 
 
 class LocalExchange:
@@ -316,7 +288,9 @@ class LocalExchange:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        context = self._certify() if self._tls else None
+        context = None
+        if self._tls:
+            context, self._ca_file = make_certificate(self._host)
         http = HttpServer(self.rest)
         server = await serve(
             self._serve,
@@ -349,31 +323,11 @@ class LocalExchange:
             for listener in listeners:
                 listener.close()
             http.close()
-            await self._hang_up(server)
+            await hang_up(server, self._transports)
 
     async def _stop(self) -> None:
         assert self._stopping is not None  # made by `_main`
         await self._stopping.wait()
-
-    async def _hang_up(self, server: Server) -> None:
-        """Close every connection, and cut those that do not follow."""
-        server.close()
-        for patience in (CLOSE_S, None):
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(server.wait_closed(), patience)
-            for transport in list(self._transports):
-                transport.abort()
-        await asyncio.sleep(0)  # a transport that was cut is gone one turn later
-
-    def _certify(self) -> ssl.SSLContext:
-        """Make a certificate authority and a certificate for this host."""
-        authority = trustme.CA()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(self._host, "localhost").configure_cert(context)
-        with tempfile.NamedTemporaryFile(prefix="okx-ws-ca-", suffix=".pem", delete=False) as file:
-            file.write(authority.cert_pem.bytes())
-        self._ca_file = Path(file.name)
-        return context
 
     def _clock_ms(self) -> int:
         return time.time_ns() // 1_000_000 + int(self.clock_skew_s * 1000)
