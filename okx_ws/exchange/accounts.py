@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
@@ -31,11 +32,19 @@ class Key(TypedDict):
 
 @dataclass(frozen=True)
 class Position:
-    """A net position: `pos` contracts, less than 0 if short, bought or sold at `avgPx`."""
+    """A net position: `pos` contracts, less than 0 if short, bought or sold at `avgPx`.
+
+    Raises:
+        ValueError: They are no numbers, or the price is not more than 0.
+    """
 
     instId: str
     pos: str
     avgPx: str
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(float(self.pos)) or not 0 < float(self.avgPx) < math.inf:
+            raise ValueError(f"no position: {self}")
 
 
 @dataclass

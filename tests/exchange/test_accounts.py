@@ -6,9 +6,11 @@ import json
 import pytest
 
 from okx_ws.exchange import Account, LocalExchange, Position
+from okx_ws.exchange.holdings import position_rows
 from okx_ws.exchange.instruments import make_instruments
 from okx_ws.exchange.markets import World
 from okx_ws.exchange.private_feeds import make_private_feed
+from okx_ws.exchange.rows import interest_row, limit_row, summary_row, ticker_row
 from okx_ws.exchange.rules import COUNTED, MOST_CONNECTIONS
 from tests.exchange.client import talk
 
@@ -172,3 +174,43 @@ def test_more_than_thirty_connections_of_a_channel_are_cut_off():
             assert client.get()["arg"] == {"channel": "account"}
             assert client.pushes(1)[0]["arg"]["channel"] == "account"
             assert [arg["channel"] for arg in exchange.desks[-1].args.values()] == ["account"]
+
+
+@pytest.mark.parametrize(("pos", "avgPx"), [("x", "1"), ("nan", "1"), ("1", "0"), ("1", "-1"), ("1", "nan"), ("1", "")])
+def test_a_position_is_checked_when_it_is_made(pos, avgPx):
+    """Not when the world first pushes it."""
+    with pytest.raises(ValueError):
+        Position("BTC-USDT-SWAP", pos, avgPx)
+
+
+@pytest.mark.parametrize(
+    ("position", "upl", "usd"),
+    [
+        (Position("BTC-USDT-SWAP", "100", "50000"), 14_000.0, 64_000.0),
+        (Position("BTC-USDT-SWAP", "-100", "50000"), -14_000.0, 64_000.0),
+        (Position("BTC-USD-SWAP", "640", "32000"), 1.0, 64_000.0),
+    ],
+)
+def test_a_position_is_worth_what_its_contracts_are(position, upl, usd):
+    """At a mark price of 64000: linear in quote currency, inverse in coin."""
+    world = World(make_instruments(NOW_MS, False), NOW_MS, 1)
+    market = world.markets[position.instId]
+    market.fair = 64_000.0
+    market.asks.put(640_001, 1, 1), market.bids.put(639_999, 1, 1)
+    for side, beyond in ((market.asks, lambda t: t < 640_000), (market.bids, lambda t: t > 640_000)):
+        for ticks in [t for t in side.levels if beyond(t)]:
+            side.put(ticks, 0, 0)
+    (row,) = position_rows(Account(positions=[position]), world, {"instType": "ANY"})
+    assert (float(row["markPx"]), float(row["upl"]), float(row["notionalUsd"])) == (64_000.0, upl, usd)
+
+
+def test_a_world_that_outlives_its_options_goes_on():
+    """Ten years on: every row can still be made."""
+    world = World(make_instruments(NOW_MS, False), NOW_MS, 1)
+    world.step(3650 * 86_400_000.0)
+    world.step(100)
+    for market in world.markets.values():
+        assert ticker_row(market)["last"] and interest_row(world, market)["oi"] and limit_row(market)["buyLmt"]
+        if market.instrument.instType == "OPTION":
+            assert summary_row(world, market)["delta"]
+    assert position_rows(Account(), world, {"instType": "ANY"})
