@@ -18,6 +18,28 @@ COMMAND = [sys.executable, "-W", "error", "-m", "okx_ws"]
 ENV = {**{k: v for k, v in os.environ.items() if not k.startswith("OKX_")}, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
+STARTED = []
+
+
+def begin(*args, **options):
+    """Start a process that does not outlive its test."""
+    STARTED.append(subprocess.Popen(*args, **options))
+    return STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    """Kill what a failed test has left running."""
+    yield
+    for process in STARTED:
+        process.kill()
+        process.wait(5)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    STARTED.clear()
+
+
 def run(*words, env=None, **options):
     return subprocess.run(
         [*COMMAND, *words], capture_output=True, text=True, timeout=30, cwd=ROOT, env={**ENV, **(env or {})}, **options
@@ -27,7 +49,7 @@ def run(*words, env=None, **options):
 def on_terminal(*words, timeout=20):
     """Run on a pseudo-terminal; return what it showed."""
     master, slave = pty.openpty()
-    process = subprocess.Popen([*COMMAND, *words], stdout=slave, stderr=slave, cwd=ROOT, env=ENV)
+    process = begin([*COMMAND, *words], stdout=slave, stderr=slave, cwd=ROOT, env=ENV)
     os.close(slave)
     shown = b""
     deadline = time.monotonic() + timeout
@@ -79,7 +101,7 @@ def test_json_can_be_had_on_a_terminal():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_tail_with_a_summary_within_a_second(number):
     """Acceptance 4: Ctrl-C; a service manager's stop too. No traceback."""
-    process = subprocess.Popen(
+    process = begin(
         [*COMMAND, "tail", "tickers", "BTC-USDT", "--local"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -158,7 +180,7 @@ def test_version_help_and_verbosity():
 
 def test_exchange_prints_where_it_is_and_serves_until_interrupted(connect):
     """A local OKX for any client."""
-    process = subprocess.Popen(
+    process = begin(
         [*COMMAND, "exchange", "--tls", "--speed", "5"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -473,6 +473,19 @@ def test_other_texts_go_out_as_they_are(exchange, older):
         ws.ws.send({"op": "subscribe"})
 
 
+def test_text_that_is_no_json_is_refused_and_the_link_goes_on(exchange, older):
+    """Acceptance 30: 60012 names what was sent; the next subscribe succeeds."""
+    ws = older(exchange=exchange)
+    watch = Watch(ws)
+    ws.public_subscribe("btc")
+    watch.wait("subscribed")
+    ws.ws.send('{"op":"subscribe",')
+    refused = watch.wait("notice", code="60012")
+    assert refused.msg == 'Illegal request: {"op":"subscribe",'
+    ws.subscribe("tickers", instId="BTC-USDT").wait(5)
+    assert len(exchange.connects) == 1 and watch.of("subscribe_failed") == []
+
+
 def test_closing_the_handle_closes_the_manager(older):
     """As older code ended everything."""
     ws = older()

@@ -35,6 +35,8 @@ def local(monkeypatch):
         made = []
 
         class Local(OkxWebSocketManager):
+            credentials = exchange.credentials
+
             def __init__(self, *args, **settings):
                 super().__init__(*args, **{"urls": exchange.urls, **settings})
                 made.append(self)
@@ -54,7 +56,7 @@ def local(monkeypatch):
 @pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python"])
 def test_every_python_block_runs(code, local):
     """As it stands; `ws` is an open manager where a block does not make one."""
-    ws = local()
+    ws = local(**local.credentials)
     exec(compile(code, "README.md", "exec"), {"ws": ws, "OkxWebSocketManager": local, "okx_ws": okx_ws})
 
 

@@ -33,7 +33,7 @@ def test_silence_brings_a_text_ping_and_a_control_ping(peer, connect):
 
 
 def test_pongs_keep_a_quiet_link_and_reach_nobody(peer, connect):
-    """Acceptance 11: with pongs nothing happens; the round trip is known."""
+    """Acceptance 11, 17: with pongs nothing happens, however quiet the instrument; the round trip is known."""
     pings = queue.Queue()
 
     def script(talk):
