@@ -75,6 +75,7 @@ class Manager:
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.
         sslopt: See `config.tls_context`: ``ca_certs`` and the like, or a ``context``. Verification is always on.
         clock_sync: Sign logins with OKX's clock, asked over REST; False: with the local one, as it is.
+        backfill: False: holes are told and stay holes. True is refused: to fill them over REST is not offered yet.
 
     Raises:
         UsageError: A value is wrong; the text names the parameter.
@@ -105,11 +106,14 @@ class Manager:
         proxy: str | bool | None = None,
         sslopt: Mapping[str, Any] | None = None,
         clock_sync: bool = True,
+        backfill: bool = False,
     ) -> None:
         self._credentials = Credentials(apiKey, secretKey, passphrase)
         check_proxy(proxy)
         if not isinstance(clock_sync, bool):
             raise UsageError(f"clock_sync must be True or False, not {clock_sync!r}")
+        if backfill is not False:
+            raise UsageError(f"backfill must be False, not {backfill!r}: holes cannot be filled over REST yet")
         self._urls = resolve_urls(region, sandbox, urls)
         self._settings = Settings(
             ping_interval=ping_interval,

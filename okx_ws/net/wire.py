@@ -21,8 +21,12 @@ from typing import cast
 
 __all__ = ["Poller", "Stopped", "Waker", "Wire", "WireError"]
 
-#: Bytes asked of the socket at once. More brought nothing, less costs system calls (measured from 4 kB to 1 MB).
-READ_BYTES = 65_536
+#: Bytes asked of the socket at once. A read lets go of the GIL, and a busy consumer keeps it for a while: with a quarter
+#: of this, `get` over wss is a tenth slower (books: 115 instead of 131 thousand a second).
+READ_BYTES = 262_144
+
+#: A TLS record holds no more plain text.
+RECORD_BYTES = 16_384
 
 #: No limit: later than any clock.
 NEVER = float("inf")
@@ -150,6 +154,8 @@ class Wire:
         self._poller = poller
         self._waker = waker
         self._write_timeout = write_timeout
+        # Read into one buffer: to make a new one of this size costs 6 µs a read.
+        self._read_into = memoryview(bytearray(READ_BYTES))
         self._tls: ssl.SSLObject | None = None
         self._tls_in, self._tls_out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._out = bytearray()
@@ -211,14 +217,17 @@ class Wire:
     def _read_cipher(self) -> None:
         """Wait for bytes from the peer and hand them to TLS."""
         while True:
-            chunk = self._receive()
-            if chunk is not None:
-                if chunk:
-                    self._tls_in.write(chunk)
-                else:
-                    self._tls_in.write_eof()
+            size = self._receive()
+            if size is not None:
+                self._feed_tls(size)
                 return
             self._wait()
+
+    def _feed_tls(self, size: int) -> None:
+        if size:
+            self._tls_in.write(self._read_into[:size])
+        else:
+            self._tls_in.write_eof()
 
     # ------------------------------------------------------------------ in
 
@@ -236,13 +245,12 @@ class Wire:
         while not self._ended:
             while self._drained:
                 self._wait()
-            chunk = self._receive()
+            size = self._receive()
+            if size is None:
+                continue
+            chunk = bytes(self._read_into[:size]) if self._tls is None else self._decrypt(size)
             if chunk is None:
                 continue
-            if self._tls is not None:
-                chunk = self._decrypt(chunk)
-                if chunk is None:
-                    continue
             if not chunk:
                 self._ended = True
                 break
@@ -252,37 +260,37 @@ class Wire:
             return True
         return False
 
-    def _receive(self) -> bytes | None:
-        """Return bytes of the socket, b"" at its end, None if there are none yet."""
+    def _receive(self) -> int | None:
+        """Read the socket; return how many bytes came (into `_read_into`), 0 at its end, None if none have yet."""
         self._poller.check()  # here too, for a peer that never pauses
         if self._out:
             self._flush()
         self._limit(time.monotonic())
         try:
-            chunk = self._sock.recv(READ_BYTES)
+            size = self._sock.recv_into(self._read_into)
         except (BlockingIOError, InterruptedError):
             self._drained = True
             return None
         except OSError as exc:
             raise WireError(f"the connection broke: {exc.strerror or exc}") from exc
         self.read_at = time.monotonic()
-        self._drained = len(chunk) < READ_BYTES
-        return chunk
+        self._drained = size < READ_BYTES
+        return size
 
-    def _decrypt(self, cipher: bytes) -> bytes | None:
+    def _decrypt(self, size: int) -> bytes | None:
         """Return the plain text of whole records, b"" at the end of the stream, None if there is none yet."""
         assert self._tls is not None
-        if cipher:
-            self._tls_in.write(cipher)
-        else:
-            self._tls_in.write_eof()
+        self._feed_tls(size)
         records: list[bytes] = []
         read = self._tls.read
         ended = False
         try:
-            while record := read(READ_BYTES):
+            while record := read(RECORD_BYTES):
                 records.append(record)
-            ended = True  # close_notify: reads give b"" from now on
+                if not self._tls_in.pending:  # else one more read would say so with an exception, 3 µs a message
+                    break
+            else:
+                ended = True  # close_notify: reads give b"" from now on
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):  # a bare FIN
@@ -421,7 +429,7 @@ class Wire:
                     self._tls.unwrap()  # close_notify; the peer's answer is not waited for
                 self._flush_tls()
             self._sock.shutdown(socket.SHUT_WR)
-            while time.monotonic() < self.deadline and self._receive() != b"":
+            while time.monotonic() < self.deadline and self._receive() != 0:
                 if self._drained:
                     self._wait()
         except (OSError, WireError):
