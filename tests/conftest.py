@@ -63,6 +63,19 @@ def exchange():
         yield running
 
 
+@pytest.fixture(scope="module")
+def world():
+    """One exchange for a whole module, ten times as busy as the real one."""
+    with LocalExchange(speed=10) as running:
+        yield running
+
+
+@pytest.fixture
+def ws(world, connect):
+    """A manager on it."""
+    return connect(world)
+
+
 @pytest.fixture
 def tls_exchange():
     """A local exchange over wss."""

@@ -21,9 +21,9 @@ ENV = {**{k: v for k, v in os.environ.items() if not k.startswith("OKX_")}, "PYT
 STARTED = []
 
 
-def begin(*args, **options):
-    """Start a process that does not outlive its test."""
-    STARTED.append(subprocess.Popen(*args, **options))
+def begin(*words, **options):
+    """Start the command as a process that does not outlive its test."""
+    STARTED.append(subprocess.Popen([*COMMAND, *words], cwd=ROOT, env=ENV, **options))
     return STARTED[-1]
 
 
@@ -49,7 +49,7 @@ def run(*words, env=None, **options):
 def on_terminal(*words, timeout=20):
     """Run on a pseudo-terminal; return what it showed."""
     master, slave = pty.openpty()
-    process = begin([*COMMAND, *words], stdout=slave, stderr=slave, cwd=ROOT, env=ENV)
+    process = begin(*words, stdout=slave, stderr=slave)
     os.close(slave)
     shown = b""
     deadline = time.monotonic() + timeout
@@ -101,14 +101,7 @@ def test_json_can_be_had_on_a_terminal():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_tail_with_a_summary_within_a_second(number):
     """Acceptance 4: Ctrl-C; a service manager's stop too. No traceback."""
-    process = begin(
-        [*COMMAND, "tail", "tickers", "BTC-USDT", "--local"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=ENV,
-    )
+    process = begin("tail", "tickers", "BTC-USDT", "--local", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()
     start = time.monotonic()
     process.send_signal(number)
@@ -180,14 +173,7 @@ def test_version_help_and_verbosity():
 
 def test_exchange_prints_where_it_is_and_serves_until_interrupted(connect):
     """A local OKX for any client."""
-    process = begin(
-        [*COMMAND, "exchange", "--tls", "--speed", "5"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=ENV,
-    )
+    process = begin("exchange", "--tls", "--speed", "5", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     told = dict(process.stdout.readline().split() for _ in range(8))
     urls = {name: told[name] for name in ("public", "private", "business", "rest")}
     key = {name: told[name] for name in ("apiKey", "secretKey", "passphrase")}

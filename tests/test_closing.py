@@ -7,24 +7,11 @@ import time
 import pytest
 
 from okx_ws import ManagerClosed, UsageError
-from okx_ws.exchange import LocalExchange
 from tests.peer import frame
 from tests.watch import Watch, eventually
 
 BTC = {"channel": "trades", "instId": "BTC-USDT"}
 ETH = {"channel": "trades", "instId": "ETH-USDT"}
-
-
-@pytest.fixture(scope="module")
-def world():
-    """One exchange for this module, ten times as busy as the real one."""
-    with LocalExchange(speed=10) as running:
-        yield running
-
-
-@pytest.fixture
-def ws(world, connect):
-    return connect(world)
 
 
 def trades(count):

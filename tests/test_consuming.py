@@ -13,18 +13,6 @@ BTC = {"channel": "trades", "instId": "BTC-USDT"}
 ETH = {"channel": "trades", "instId": "ETH-USDT"}
 
 
-@pytest.fixture(scope="module")
-def world():
-    """One exchange for this module, ten times as busy as the real one."""
-    with LocalExchange(speed=10) as running:
-        yield running
-
-
-@pytest.fixture
-def ws(world, connect):
-    return connect(world)
-
-
 # ---------------------------------------------------------------------- the three ways to read
 
 

@@ -9,7 +9,6 @@ import pytest
 
 import okx_ws.consts as c
 from okx_ws import Backoff, ConnectionLost, Limits, LoginError, OkxWebSocketManager, SubscribeError, UsageError
-from okx_ws.exchange import LocalExchange
 from okx_ws.legacy import Callback
 from tests.peer import PONG, frame
 from tests.watch import Watch, eventually
@@ -18,13 +17,6 @@ SWAP = "BTC-USDT-SWAP"
 MARK = {"channel": "mark-price", "instType": "SWAP", "instId": SWAP}
 TICKERS = {"channel": "tickers", "instId": SWAP}
 QUICK = {"backoff": Backoff(first_s=0.01, cap_s=0.05), "limits": Limits(connects_per_s=1000)}
-
-
-@pytest.fixture(scope="module")
-def world():
-    """One exchange for this module, ten times as busy as the real one."""
-    with LocalExchange(speed=10) as running:
-        yield running
 
 
 @pytest.fixture
