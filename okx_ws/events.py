@@ -16,6 +16,8 @@ EVENT_TYPES = (
     "subscribed",
     "subscribe_failed",
     "login_failed",
+    "stalled",
+    "repaired",
     "overflow",
     "malformed",
     "unmatched",
@@ -39,6 +41,8 @@ class Event:
     subscribed         OKX acknowledged `arg`
     subscribe_failed   OKX refused `arg`: `code`, `msg`; not replayed, unless `delay_s` says it is tried again
     login_failed       OKX refused the login: `code`, `msg`; tried again only if `delay_s` is given
+    stalled            `arg` was silent for longer than its ``max_silence``: `msg` says what is done about it
+    repaired           it gives messages again
     overflow           a full queue dropped messages: `arg` if of one subscription, `lost` since last told
     malformed          a message that could not be read: `msg` says why, with its first bytes
     unmatched          data for no subscription: `arg`; told once per arg

@@ -69,7 +69,7 @@ class Manager:
         block_timeout: Seconds a link may be stopped so before it falls.
         max_message_bytes: A longer message ends the link (close code 1009).
         markers: Put a marker into queues (and before handlers) where messages are missing:
-            ``{"event": "gap", "arg": {…}, "cause": "disconnect" | "overflow" | "malformed", "since_ms": …,
+            ``{"event": "gap", "arg": {…}, "cause": "disconnect" | "overflow" | "malformed" | "stall", "since_ms": …,
             "until_ms": …, "lost": n or None, "repaired": False}``. What is missing lies between the two times, Unix ms.
         proxy: None: the environment's (``https_proxy``, ``all_proxy``, ``no_proxy``); False: none; or
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.
@@ -186,6 +186,7 @@ class Manager:
         handler: Handler | None = None,
         inline: bool = False,
         queue: bool = False,
+        max_silence: float | None = None,
         endpoint: str | None = None,
         **arg: Any,
     ) -> Subscription: ...
@@ -198,6 +199,7 @@ class Manager:
         handler: Handler | None = None,
         inline: bool = False,
         queue: bool = False,
+        max_silence: float | None = None,
         endpoint: str | None = None,
     ) -> list[Subscription]: ...
 
@@ -208,6 +210,7 @@ class Manager:
         handler: Handler | None = None,
         inline: bool = False,
         queue: bool = False,
+        max_silence: float | None = None,
         endpoint: str | None = None,
         **arg: Any,
     ) -> Subscription | list[Subscription]:
@@ -221,6 +224,8 @@ class Manager:
             inline: Call `handler` on the link's own thread instead: the lowest delay, but it must return quickly and
                 must not wait for anything.
             queue: Give the subscription a queue of its own, read with `Subscription.get` or by iterating over it.
+            max_silence: Seconds without a message after which it counts as stalled (event ``stalled``): it is
+                subscribed anew, and if that was in vain, its link is given up. None: it may be silent for ever.
             endpoint: Where to subscribe, if not where the channel's name says.
             **arg: OKX's fields; each a non-empty str (``extraParams`` may be a dict).
 
@@ -234,15 +239,21 @@ class Manager:
             ManagerClosed: The manager is closed.
         """
         if isinstance(channel, str):
-            return self._subscribe([{"channel": channel, **arg}], handler, inline, queue, endpoint)[0]
+            return self._subscribe([{"channel": channel, **arg}], handler, inline, queue, max_silence, endpoint)[0]
         if arg:
             raise UsageError(f"with a list of args, {', '.join(arg)} belong inside the args")
         if not isinstance(channel, (list, tuple)) or not channel:
             raise UsageError(f"subscribe takes a channel name or a non-empty list of args, not {channel!r}")
-        return self._subscribe(list(channel), handler, inline, queue, endpoint)
+        return self._subscribe(list(channel), handler, inline, queue, max_silence, endpoint)
 
     def _subscribe(
-        self, args: list[Any], handler: Handler | None, inline: bool, queue: bool, endpoint: str | None
+        self,
+        args: list[Any],
+        handler: Handler | None,
+        inline: bool,
+        queue: bool,
+        max_silence: float | None,
+        endpoint: str | None,
     ) -> list[Subscription]:
         if handler is not None and not callable(handler):
             raise UsageError(f"handler must be callable, not {handler!r}")
@@ -252,6 +263,8 @@ class Manager:
             raise UsageError("inline=True is about a handler, and there is none")
         if endpoint is not None and endpoint not in ENDPOINTS:
             raise UsageError(f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}")
+        if max_silence is not None:
+            positive("max_silence", max_silence)
         checked = [check_arg(arg) for arg in args]
         placed = [(endpoint or endpoint_of(arg["channel"]), arg) for arg in checked]
         for where, arg in placed:
@@ -261,15 +274,15 @@ class Manager:
             self._check_open()
             made = [self._make(where, arg, handler, inline, queue) for where, arg in placed]
             for where in dict.fromkeys(where for where, _ in placed):
-                self._ask(self._connections[where], [s for s in made if s.endpoint == where])
+                self._ask(self._connections[where], [s for s in made if s.endpoint == where], max_silence)
             if self._closing:  # by a signal handler that interrupted us: it may not have seen these connections
                 self._stop_all()
         return made
 
-    def _ask(self, connection: Connection, subscriptions: list[Subscription]) -> None:
+    def _ask(self, connection: Connection, subscriptions: list[Subscription], max_silence: float | None) -> None:
         """Hand new subscriptions to their connection, all in one request."""
         where = connection.endpoint
-        wishes: list[Wish] = [(s.arg, login_needed(s.channel, where), s) for s in subscriptions]
+        wishes: list[Wish] = [(s.arg, login_needed(s.channel, where), s, max_silence) for s in subscriptions]
         try:
             streams = connection.subscribe(wishes)
         except BaseException:  # no thread could be started, for example

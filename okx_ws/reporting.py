@@ -27,6 +27,8 @@ LEVELS = {
     "subscribed": logging.DEBUG,
     "subscribe_failed": logging.WARNING,
     "login_failed": logging.ERROR,
+    "stalled": logging.WARNING,
+    "repaired": logging.INFO,
     "overflow": logging.WARNING,
     "malformed": logging.WARNING,
     "unmatched": logging.WARNING,

@@ -305,6 +305,7 @@ def test_on_the_links_thread_waiting_is_refused_at_once_and_the_rest_allowed(ws)
         (lambda ws: ws.subscribe("tickers", handler="print"), "callable"),
         (lambda ws: ws.subscribe("tickers", handler=print, queue=True), "exclude"),
         (lambda ws: ws.subscribe("tickers", inline=True), "inline"),
+        (lambda ws: ws.subscribe("tickers", max_silence=0), "max_silence"),
         (lambda ws: ws.subscribe("tickers", endpoint="pubic"), "endpoint"),
         (lambda ws: ws.subscribe([BTC, {"channel": "tickers", "instId": 5}]), "instId"),
         (lambda ws: ws.on("", print), "channel_pattern"),

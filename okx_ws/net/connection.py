@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 #: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
 SLICE_S = 1.0
 
-#: An arg, whether it needs a login, and who wants it (opaque here).
-Wish = tuple[Mapping[str, str], bool, Any]
+#: An arg, whether it needs a login, who wants it (opaque here), and its `max_silence`.
+Wish = tuple[Mapping[str, str], bool, Any, float | None]
 
 #: Connects a second are counted here for the whole process, by (host, port), whichever manager asks.
 _budgets: dict[tuple[str, int], ConnectBudget] = {}
@@ -140,7 +140,7 @@ class Connection:
         with self.changed:
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
-            streams = [self.session.subscribe(arg, needs_login, holder) for arg, needs_login, holder in wishes]
+            streams = [self.session.subscribe(*wish) for wish in wishes]
             events = self._take_events()
             if isinstance(self.failure, LoginError) and self._needed:
                 self.failure = None

@@ -21,8 +21,8 @@ from typing import cast
 
 __all__ = ["Poller", "Stopped", "Waker", "Wire", "WireError"]
 
-#: Bytes asked of the socket at once. A read lets go of the GIL, and a busy consumer keeps it for a while: with a quarter
-#: of this, `get` over wss is a tenth slower (books: 115 instead of 131 thousand a second).
+#: Bytes asked of the socket at once. A read lets go of the GIL, and a busy consumer keeps it for a while: with a
+#: quarter of this, `get` over wss is a tenth slower (books: 115 instead of 131 thousand a second).
 READ_BYTES = 262_144
 
 #: A TLS record holds no more plain text.

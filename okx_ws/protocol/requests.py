@@ -81,6 +81,7 @@ class Requests:
         for stream in streams:
             stream.wire = "asked" if op == "subscribe" else "leaving"
             stream.asked_at = now
+            stream.renew = False
         return codec.request(op, (stream.text for stream in streams), request.id)
 
     def next_overdue(self) -> float:

@@ -102,6 +102,8 @@ class Session:
         #: When the streams are to be looked at again, dirty or not.
         self._look_at = 0.0
         self._told_waiting = False
+        #: When the silence of streams is to be looked at.
+        self._silence_at = float("inf")
         #: A login is wanted even if nothing that is subscribed needs one.
         self.login_wanted = False
         self._last_op = ""
@@ -110,14 +112,22 @@ class Session:
 
     # ------------------------------------------------------------------ wishes
 
-    def subscribe(self, arg: Mapping[str, str], needs_login: bool, holder: Any) -> Stream:
-        """Want `arg` for `holder`; sent with the next `pump`, if no stream of it is there already."""
+    def subscribe(
+        self, arg: Mapping[str, str], needs_login: bool, holder: Any, max_silence: float | None = None
+    ) -> Stream:
+        """Want `arg` for `holder`; sent with the next `pump`, if no stream of it is there already.
+
+        Of several `max_silence` the shortest holds.
+        """
         stream, new = self.subscriptions.want(arg, needs_login, holder)
         if new:
             for sibling in self.subscriptions.siblings(stream):
                 self.routes.removed(sibling)  # their pushes are this one's too
         self.routes.changed()
         self.routes.reconnect([stream])
+        if max_silence is not None:
+            stream.max_silence = min(max_silence, stream.max_silence or max_silence)
+            self._silence_at = 0.0
         if stream.needs_login and self._login.error is not None:
             self._fail(stream, self._login.error)
         self._dirty = True
@@ -163,16 +173,27 @@ class Session:
         """The link is gone: nothing is acknowledged, nobody is logged in; what was active has a hole from here on."""
         self.up = False
         for stream in self.subscriptions:
-            if stream.acked and stream.hole_since_ms is None:
-                newest = stream.newest
-                seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
-                stream.hole_since_ms = seen_ms or stream.active_ms
-                self.routes.forget_heads(stream)
+            if stream.acked:
+                self._begin_hole(stream, "disconnect")
         self._outbox.clear()
         self._login.link_lost()
         self._asked.clear()
         for stream in self.subscriptions.link_lost():
             self.routes.removed(stream)
+
+    def _begin_hole(self, stream: Stream, cause: str) -> None:
+        """What a stream sends from here on until its next message is missing."""
+        if stream.hole_since_ms is None:
+            newest = stream.newest
+            seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
+            stream.hole_since_ms, stream.hole_cause = seen_ms or stream.active_ms, cause
+            self.routes.forget_heads(stream)
+
+    def resubscribe(self, stream: Stream) -> None:
+        """Unsubscribe a stream and subscribe it anew, on this link; nothing, if that is under way."""
+        if stream.wire == "on":
+            stream.renew = True
+            self._dirty = True
 
     def refuse_login(self, code: str, msg: str) -> None:
         """The key is of no use (refused, changed or deleted): fail what needs a login, for good."""
@@ -222,6 +243,9 @@ class Session:
             self._outbox.append("pong")
         elif kind == "reply":
             self._notice(content, f"a reply nobody waits for: op {content['op']}")
+        elif kind == "repaired":
+            content.stalls = 0
+            self._tell("repaired", content, msg="messages flow again")
         elif kind == "unmatched":
             self.events.append(
                 Event("unmatched", self.endpoint, content, msg="data for no subscription", conn_id=self.conn_id)
@@ -269,6 +293,8 @@ class Session:
     def _active(self, stream: Stream, now: float) -> None:
         stream.wire, stream.alone = "on", False
         stream.on_since, stream.active_ms = now, self._now_ms
+        if stream.max_silence is not None:
+            self._silence_at = min(self._silence_at, now + stream.max_silence)
         if stream.refusal is None:
             self._tell("subscribed", stream)
 
@@ -385,6 +411,38 @@ class Session:
         self.routes.changed()
         self._tell("subscribe_failed", stream, error.code, error.msg)
 
+    # ------------------------------------------------------------------ silence
+
+    def _listen(self, now: float) -> None:
+        """Look for streams that have been silent for too long: subscribe them anew, or, if that was in vain, the link.
+
+        The patience doubles with every stall in a row, up to 16 times `max_silence`.
+
+        Raises:
+            LinkFault: A stream stayed silent though it was subscribed anew.
+        """
+        self._silence_at = float("inf")
+        in_vain = None
+        for stream in self.subscriptions:
+            if stream.max_silence is None or stream.wire != "on" or not stream.wanted:
+                continue
+            heard = max((route.last_at for route in stream.routes), default=0.0)
+            patience = stream.max_silence * min(2**stream.stalls, 16)
+            at = max(heard, stream.on_since, stream.stalled_at) + patience
+            if now < at:
+                self._silence_at = min(self._silence_at, at)
+                continue
+            stream.stalls, stream.stalled_at = stream.stalls + 1, now
+            self._begin_hole(stream, "stall")
+            if stream.stalls % 2:
+                self.resubscribe(stream)
+                self._tell("stalled", stream, msg=f"no message for {patience:g} s: it is subscribed anew")
+            else:
+                in_vain = stream
+                self._tell("stalled", stream, msg=f"no message for {patience:g} s more: the link is given up")
+        if in_vain is not None:
+            raise LinkFault(f"stalled: {in_vain.text} stayed silent, though it was subscribed anew")
+
     # ------------------------------------------------------------------ what to send
 
     def pump(self, now: float, idle: bool = True) -> list[str]:
@@ -406,6 +464,8 @@ class Session:
             texts.append(PING)
         if idle and now >= self._login.answer_by:
             self._login_overdue(now)
+        if idle and now >= self._silence_at:
+            self._listen(now)
         if self._dirty or now >= self._look_at:
             texts += self._requests(now)
         if self._login.error is not None and not self.needed:
@@ -424,7 +484,9 @@ class Session:
     @property
     def due(self) -> float:
         """When `pump` has something to do, if nothing happens before."""
-        return 0.0 if self._dirty or self._outbox else min(self.heartbeat.due, self._look_at, self._login.answer_by)
+        if self._dirty or self._outbox:
+            return 0.0
+        return min(self.heartbeat.due, self._look_at, self._login.answer_by, self._silence_at)
 
     def _requests(self, now: float) -> list[str]:
         """Bring wishes and wire together: give up overdue answers, then log in, unsubscribe, subscribe."""
@@ -432,7 +494,7 @@ class Session:
         self._dirty = False
         self._look_at = float("inf")
         texts: list[str] = []
-        ready = [s for s in self.subscriptions if not s.in_flight and (s.wire == "on") != s.wanted]
+        ready = [s for s in self.subscriptions if not s.in_flight and (s.renew or (s.wire == "on") != s.wanted)]
         for stream in ready:
             if stream.not_before > now:
                 self._look_at = min(self._look_at, stream.not_before)
@@ -461,6 +523,7 @@ class Session:
         told = []
         for stream in streams:
             if any(sibling.wanted for sibling in self.subscriptions.siblings(stream)):
+                stream.renew, self._dirty = False, True
                 self._left(stream)
             else:
                 told.append(stream)

@@ -22,9 +22,12 @@ Batch = tuple[Outlet, list[bytes]]
 
 
 class Control(NamedTuple):
-    """A frame that is no data: what it is, the frame decoded (or its payload), and what is wrong with it."""
+    """A frame that is no data: what it is, the frame decoded (or its payload), and what is wrong with it.
 
-    kind: Literal["event", "reply", "ping", "pong", "malformed", "unmatched"]
+    ``repaired`` is none either: a stream (`content`) that had stalled gives messages again.
+    """
+
+    kind: Literal["event", "reply", "ping", "pong", "malformed", "unmatched", "repaired"]
     content: Any = None
     why: str = ""
 
@@ -88,7 +91,7 @@ class Sorter:
                 message = codec.decode(payload)
             except codec.DecodeError as exc:
                 controls.append(Control("malformed", payload, f"not JSON: {exc}"))
-                return self._malformed(payload, now_ms)
+                return self._malformed(payload, controls, now_ms)
             kind = codec.classify(message)
             if kind == "data":
                 return self._push(payload, message["arg"], controls, now_ms)
@@ -108,24 +111,28 @@ class Sorter:
         if not route.streams and not route.told:
             route.told = True
             controls.append(Control("unmatched", arg))
-        return [*self._holes_before(payload, route, now_ms), (payload, route)]
+        return [*self._holes_before(payload, route, controls, now_ms), (payload, route)]
 
-    def _holes_before(self, payload: bytes, route: Route, now_ms: int) -> list[tuple[bytes, Route]]:
-        """Return the markers of holes that end with this message."""
+    def _holes_before(
+        self, payload: bytes, route: Route, controls: list[Control], now_ms: int
+    ) -> list[tuple[bytes, Route]]:
+        """Return the markers of holes that end with this message; append to `controls` the streams that had stalled."""
         markers = []
         for stream in route.streams:
+            if stream.stalls:
+                controls.append(Control("repaired", stream))
             since_ms, stream.hole_since_ms = stream.hole_since_ms, None
             if since_ms is not None and self._markers:
                 until_ms = max(since_ms, gaps.time_of(payload) or now_ms)
-                markers.append(gaps.marker(stream.arg, "disconnect", since_ms, until_ms))
+                markers.append(gaps.marker(stream.arg, stream.hole_cause, since_ms, until_ms))
         route.messages -= len(markers)  # they will be counted with the messages, and are none
         return [(text, route) for text in markers]
 
-    def _malformed(self, payload: bytes, now_ms: int) -> list[tuple[bytes, Route]]:
+    def _malformed(self, payload: bytes, controls: list[Control], now_ms: int) -> list[tuple[bytes, Route]]:
         """Return the marker that takes the place of a message that cannot be read."""
         marker = gaps.malformed(payload, now_ms) if self._markers else None
         if marker is None:
             return []
         route = self._routes.of_arg(codec.decode(marker)["arg"])
         route.messages -= 1
-        return [*self._holes_before(payload, route, now_ms), (marker, route)]
+        return [*self._holes_before(payload, route, controls, now_ms), (marker, route)]

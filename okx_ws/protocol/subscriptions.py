@@ -44,10 +44,15 @@ class Stream:
         asked_at: When it was last asked for (monotonic).
         on_since: When it was last acknowledged (monotonic).
         alone: Ask for it in a request of its own: which of several was refused could not be told.
+        renew: Unsubscribe it and subscribe it anew: what the server sends is of no use any more.
+        max_silence: Seconds without a message until it counts as stalled; None: it may be silent for ever.
+        stalls: Stalls in a row, without a message in between.
+        stalled_at: When it was last found stalled (monotonic).
         guessed: `refusal` is a conclusion by elimination; an acknowledgement would take it back.
         active_ms: When it was last acknowledged, Unix ms.
-        hole_since_ms: The link was lost while it was active, and no message has come since: what is missing begins
-            here (Unix ms); None if nothing is missing.
+        hole_since_ms: The link was lost (or it stalled) while it was active, and no message has come since: what is
+            missing begins here (Unix ms); None if nothing is missing.
+        hole_cause: Why: ``"disconnect"`` or ``"stall"``.
         routes: What feeds it (see `routing.Route`).
         past: Messages of routes that are gone.
     """
@@ -59,15 +64,20 @@ class Stream:
         "asked_at",
         "attempts",
         "guessed",
+        "hole_cause",
         "hole_since_ms",
         "holders",
         "key",
+        "max_silence",
         "needs_login",
         "not_before",
         "on_since",
         "past",
         "refusal",
+        "renew",
         "routes",
+        "stalled_at",
+        "stalls",
         "text",
         "wire",
     )
@@ -86,8 +96,13 @@ class Stream:
         self.on_since = 0.0
         self.alone = False
         self.guessed = False
+        self.renew = False
+        self.max_silence: float | None = None
+        self.stalls = 0
+        self.stalled_at = 0.0
         self.active_ms = 0
         self.hole_since_ms: int | None = None
+        self.hole_cause = "disconnect"
         self.routes: list[Any] = []
         self.past = 0
 
@@ -207,6 +222,7 @@ class Subscriptions:
         gone = [stream for stream in self if not stream.holders]
         for stream in self:
             stream.wire, stream.attempts, stream.not_before, stream.alone = "off", 0, 0.0, False
+            stream.renew = False
         for stream in gone:
             self.forget(stream)
         return gone

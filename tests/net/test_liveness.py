@@ -178,3 +178,27 @@ def test_a_peer_that_does_not_read_ends_the_link_at_the_write_limit(peer, connec
     assert "nothing could be written for 0.5 s" in watch.wait("disconnected", timeout=10).msg
     assert time.monotonic() - start < 5
     assert ws.get(timeout=1)["data"] == [0]
+
+
+def test_a_stream_that_stalls_is_subscribed_anew_and_then_its_link_is_given_up(peer, connect):
+    """`max_silence`: a socket may be up and mute; pongs prove nothing about a subscription."""
+
+    def script(talk):
+        request = talk.subscribed()
+        if talk.number == 1:  # mute, whatever is asked
+            for op in ("unsubscribe", "subscribe"):
+                talk.ack(talk.read_request(op))
+        else:
+            talk.json({"arg": request["args"][0], "data": [{"ts": "1700000000000"}]})
+        talk.until_gone()
+
+    server = peer(script)
+    ws = connect(urls=server.urls, markers=True, ping_interval=0.1, pong_timeout=5)
+    watch = Watch(ws)
+    ws.subscribe("tickers", instId="BTC-USDT", max_silence=0.2)
+    assert "subscribed anew" in watch.wait("stalled").msg
+    assert "given up" in watch.wait("stalled").msg
+    assert "stalled" in watch.wait("disconnected").msg
+    assert (ws.get(timeout=5)["cause"], ws.get(timeout=5)["data"][0]["ts"]) == ("stall", "1700000000000")
+    watch.wait("repaired")
+    assert server.connections == 2

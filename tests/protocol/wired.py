@@ -3,7 +3,7 @@
 import json
 
 from okx_ws.config import Credentials, Settings
-from okx_ws.protocol.session import LOGIN, Session
+from okx_ws.protocol.session import LOGIN, PING, Session
 
 TICKERS = {"channel": "tickers", "instId": "BTC-USDT"}
 TRADES = {"channel": "trades", "instId": "BTC-USDT"}
@@ -45,7 +45,8 @@ class Wired:
 
     def sent(self):
         """Pump, and return the requests that went out."""
-        return [{"op": "login"} if text == LOGIN else json.loads(text) for text in self.session.pump(self.now)]
+        texts = [text for text in self.session.pump(self.now) if text != PING]
+        return [{"op": "login"} if text == LOGIN else json.loads(text) for text in texts]
 
     def get(self, *messages):
         """Let messages arrive together; return what outlets got."""
@@ -66,9 +67,13 @@ class Wired:
     def refuse(self, code, msg, id=None):
         self.get({**({"id": id} if id else {}), "event": "error", "code": code, "msg": msg, "connId": "c0"})
 
-    def events(self):
+    def told(self):
+        """Return the events since the last time."""
         events, self.session.events = self.session.events, []
-        return [(event.type, event.arg, event.code) for event in events]
+        return events
+
+    def events(self):
+        return [(event.type, event.arg, event.code) for event in self.told()]
 
     def reconnect(self):
         self.session.link_down()

@@ -1,0 +1,148 @@
+"""Streams that fall silent, and streams that are subscribed anew. Times are set by hand."""
+
+import pytest
+
+from okx_ws.config import Limits
+from okx_ws.protocol.session import LinkFault
+from tests.protocol.wired import TICKERS, TRADES, Wired
+
+PUSH = {"arg": TICKERS, "data": [{"ts": "1700000000000"}]}
+OTHER = {"arg": TRADES, "data": [1]}
+
+
+def ops(requests):
+    return [(request["op"], request["args"]) for request in requests]
+
+
+def listening(max_silence=20.0, **settings):
+    """A session with a stream that must not be silent, and one that may; both active."""
+    wired = Wired(ping_interval=29, pong_timeout=10_000, **settings)
+    wired.session.subscribe(TICKERS, False, "me", max_silence)
+    wired.want(TRADES)
+    (request,) = wired.sent()
+    wired.ack(request)
+    wired.told()
+    return wired
+
+
+def told(wired, type):
+    return [event for event in wired.told() if event.type == type]
+
+
+def test_a_stream_can_be_subscribed_anew_on_the_same_link():
+    """One unsubscribe, then one subscribe, each after the answer to the other; asked twice, done once."""
+    wired = listening(None)
+    stream = wired.session.subscriptions.find(TICKERS)
+    wired.session.resubscribe(stream)
+    wired.session.resubscribe(stream)
+    (leave,) = wired.sent()
+    assert ops([leave]) == [("unsubscribe", [TICKERS])]
+    wired.session.resubscribe(stream)
+    assert wired.sent() == []
+    wired.ack(leave)
+    (enter,) = wired.sent()
+    assert ops([enter]) == [("subscribe", [TICKERS])]
+    wired.ack(enter)
+    assert stream.acked and wired.sent() == []
+
+
+def test_anew_waits_for_the_budget_and_ends_with_a_wish():
+    """No request is lost when none may go now; who left is not subscribed again."""
+    wired = listening(None, limits=Limits(requests_per_h=1))
+    stream = wired.session.subscriptions.find(TICKERS)
+    wired.session.resubscribe(stream)
+    assert wired.sent() == []
+    wired.now += 4000
+    (leave,) = wired.sent()
+    wired.session.unsubscribe(stream, "me")
+    wired.ack(leave)
+    wired.now += 4000
+    assert wired.sent() == [] and wired.session.subscriptions.find(TICKERS) is None
+
+
+def test_streams_of_one_key_are_one_subscription_for_the_server():
+    """It is told nothing that would take the sibling's pushes away; the stream is asked for again."""
+    wired = Wired()
+    one, two = {"channel": "account"}, {"channel": "account", "extraParams": '{"updateInterval":"0"}'}
+    streams = wired.want(one, two)
+    for request in wired.sent():
+        wired.ack(request)
+    wired.session.resubscribe(streams[0])
+    wired.sent()
+    assert ops(wired.sent()) in ([("subscribe", [one])], [])
+    assert streams[0].wire == "asked" and streams[1].wire == "on"
+
+
+def test_silence_subscribes_anew_and_then_gives_the_link_up():
+    """Told as `stalled` each time; the patience doubles."""
+    wired = listening(20)
+    assert wired.session.due <= wired.now + 20
+    wired.now += 19.9
+    wired.get(OTHER)
+    assert wired.sent() == [] and told(wired, "stalled") == []
+    wired.now += 0.2
+    (leave,) = wired.sent()
+    assert ops([leave]) == [("unsubscribe", [TICKERS])]
+    (stalled,) = told(wired, "stalled")
+    assert stalled.arg == TICKERS and "20 s" in stalled.msg
+    wired.ack(leave)
+    (enter,) = wired.sent()
+    wired.ack(enter)
+    wired.now += 39
+    wired.get(OTHER)
+    assert wired.sent() == []
+    wired.now += 2
+    with pytest.raises(LinkFault, match="stalled.*tickers"):
+        wired.sent()
+    assert "given up" in told(wired, "stalled")[0].msg
+
+
+@pytest.mark.parametrize("markers", [False, True])
+def test_a_message_ends_the_stall(markers):
+    """Told as `repaired`; with markers, one stands before it, with the cause."""
+    wired = listening(20, markers=markers)
+    wired.get(PUSH)
+    wired.now += 21
+    wired.sent()
+    wired.told()
+    got = wired.get(PUSH)
+    assert [b'"cause":"stall"' in text for text in got] == ([True, False] if markers else [False])
+    assert [event.arg for event in told(wired, "repaired")] == [TICKERS]
+    wired.get(PUSH)
+    assert told(wired, "repaired") == []
+    stream = wired.session.subscriptions.find(TICKERS)
+    assert stream.stalls == 0 and stream.messages == 3
+
+
+def test_messages_keep_a_stream_from_stalling():
+    """Each starts the time anew."""
+    wired = listening(20)
+    for _ in range(10):
+        wired.now += 19
+        wired.get(PUSH)
+        assert wired.sent() == []
+    assert told(wired, "stalled") == []
+
+
+def test_what_has_arrived_but_was_not_told_yet_is_no_silence():
+    """A process that was stopped reads first."""
+    wired = listening(20)
+    wired.now += 500
+    wired.session.pump(wired.now, idle=False)
+    assert told(wired, "stalled") == []
+
+
+def test_only_what_is_active_and_wanted_can_stall():
+    """Not what is refused, left, or not acknowledged yet."""
+    wired = Wired(ping_interval=29, pong_timeout=10_000)
+    stream = wired.session.subscribe(TICKERS, False, "me", 2.0)
+    (request,) = wired.sent()
+    wired.now += 5
+    wired.sent()
+    assert told(wired, "stalled") == []
+    wired.ack(request)
+    wired.session.unsubscribe(stream, "me")
+    wired.sent()
+    wired.now += 5
+    wired.sent()
+    assert told(wired, "stalled") == []
