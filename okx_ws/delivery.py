@@ -65,6 +65,9 @@ class Own:
     def __init__(self, item: Any) -> None:
         self.item = item
 
+    def __len__(self) -> int:
+        return 0  # its bytes are not ours to count
+
 
 def now_ms() -> int:
     """Return the wall clock, Unix milliseconds."""
@@ -172,10 +175,10 @@ class MessageQueue:
             self._tell()
         return self._full
 
-    def _append(self, batch: list[Any], size: int | None = None) -> None:
+    def _append(self, batch: list[Any]) -> None:
         self._items.extend(batch)
         self._count_in += len(batch)
-        self._bytes_in += sum(map(len, batch)) if size is None else size
+        self._bytes_in += sum(map(len, batch))
         marks = self._marks
         # A mark within reach of the one before it replaces it, so that small batches do not cost a mark each.
         before = marks[-2][1] if len(marks) > 1 else self._bytes_gone
@@ -212,25 +215,24 @@ class MessageQueue:
                 item = self._popleft()
             except IndexError:  # readers were quicker
                 break
-            if type(item) is not bytes:
-                self._lose(b"", self._head_holes)
-            elif gaps.is_marker(item):
+            if type(item) is bytes and gaps.is_marker(item):
                 keep(item, self._kept)
-            else:
-                self._bytes_dropped += len(item)
-                self._lose(item, self._head_holes)
-                if self._policy == "error":
-                    self._error += 1
+                continue
+            self._bytes_dropped += len(item)
+            self._lose(item if type(item) is bytes else b"", self._head_holes)
+            if self._policy == "error":
+                self._error += 1
         self._attention = bool(self._head_holes or self._kept or self._error)
 
-    def _fitting(self, batch: list[bytes]) -> list[bytes]:
+    def _fitting(self, batch: list[Any]) -> list[Any]:
         """Return what there is room for, with markers where messages were refused before."""
         room, size = self._max_messages - len(self._items), self._max_bytes - self._bytes()
         if len(batch) <= room and sum(map(len, batch)) <= size and not (self._tail_holes or self._tail_kept):
             return batch
-        fitting: list[bytes] = []
-        for payload in batch:
-            if room <= 0 or (len(payload) > size and (self._items or fitting)):
+        fitting: list[Any] = []
+        for item in batch:
+            payload = item if type(item) is bytes else b""
+            if room <= 0 or (len(item) > size and (self._items or fitting)):
                 if gaps.is_marker(payload):
                     keep(payload, self._tail_kept)
                 else:
@@ -238,10 +240,10 @@ class MessageQueue:
                 continue
             lost = self._tail_holes.pop(arg_of(payload), None)
             marker = lost.marker(now_ms()) if lost is not None else None
-            fitting += [*self._tail_kept.values(), *([] if marker is None else [marker]), payload]
+            fitting += [*self._tail_kept.values(), *([] if marker is None else [marker]), item]
             self._tail_kept.clear()
             room -= 1
-            size -= len(payload)
+            size -= len(item)
         return fitting
 
     def _lose(self, payload: bytes, holes: dict[bytes, gaps.Lost]) -> None:
@@ -333,6 +335,8 @@ class MessageQueue:
                 item = self._wait(deadline)
             if self._full:
                 self._make_room()
+            if item is None:
+                continue
             if type(item) is not bytes:
                 return item.item
             try:
@@ -393,6 +397,8 @@ class MessageQueue:
             self._waiting += 1
             try:
                 while True:
+                    if self._attention:
+                        return None  # what comes next has something before it: see `take`
                     try:
                         return self._popleft()
                     except IndexError:
@@ -434,17 +440,22 @@ class MessageQueue:
             queue.Full: There was no room in time (policy ``"block"``).
             UsageError: It would wait on a link's own thread.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        self._put(Own(item), timeout if block else 0.0)
+
+    def put_payload(self, payload: bytes) -> None:
+        """As `put`, for a message as it came, undecoded: its bytes count, and markers tell of it if it is dropped."""
+        self._put(payload, None)
+
+    def _put(self, item: Any, patience: float | None) -> None:
+        deadline = None if patience is None else time.monotonic() + patience
         with self._ready:
             if self._policy == "block" and self.full() and self._ended is None:
-                self._wait_for_room(time.monotonic() if not block else deadline)
-            if self._policy == "drop_newest" and self.full():
-                self._lose(b"", self._tail_holes)
-            else:
-                self._append([Own(item)], 0)
-                if len(self._items) > self._max_messages:
-                    self._overflow()
-                self._ready.notify()
+                self._wait_for_room(deadline)
+            batch = self._fitting([item]) if self._policy == "drop_newest" else [item]
+            self._append(batch)
+            if len(self._items) > self._max_messages or self._too_heavy():
+                self._overflow()
+            self._ready.notify(len(batch))
         if self._untold:
             self._tell()
 
@@ -495,7 +506,7 @@ class LatestQueue(MessageQueue):
             self._held_bytes -= len(item) if type(item) is bytes else 0
             return item
 
-    def _append(self, batch: list[Any], size: int | None = None) -> None:
+    def _append(self, batch: list[Any]) -> None:
         for item in batch:
             key: Any = item
             if type(item) is bytes:

@@ -88,7 +88,7 @@ class HandlerSink:
             self._ended = {old: at for old, at in self._ended.items() if at >= now - FORGET_S}
         self._ended[key] = now  # before it leaves the live ones: the thread that feeds looks at both
         del self._live[key]
-        self.dead = not self._live
+        self.dead = self.dead or not self._live
 
     def cut_off(self) -> None:
         """The manager closes: hand over nothing more, and count it."""
@@ -124,7 +124,7 @@ class HandlerSink:
                 if marker is None:
                     continue
                 message = decode(marker)
-            if self._ended and self._has_ended(codec.arg_key(message["arg"])):
+            if self.dead or (self._ended and self._has_ended(codec.arg_key(message["arg"]))):
                 continue
             try:
                 handler(message)

@@ -36,6 +36,9 @@ PRIVATE_CHANNELS = (
     {"channel": "orders", "instType": "ANY"},
 )
 
+#: As long as `close` waits by itself.
+CLOSE_S = 5.0
+
 #: Callbacks that are called for events.
 CALLBACKS = ("on_open", "on_error", "on_close", "on_pong")
 
@@ -100,15 +103,35 @@ class Links:
 
     def close(self, **ignored: Any) -> None:
         """Close the manager."""
-        self._manager.close()
+        self._manager.end(CLOSE_S)
 
     @property
     def connected(self) -> bool:
         """A link is up."""
-        return any(endpoint["state"] == "up" for endpoint in self._manager.stats()["endpoints"].values())
+        return any(endpoint["state"] == "up" for endpoint in Manager.stats(self._manager)["endpoints"].values())
 
     def __repr__(self) -> str:
         return f"<links of {self._manager!r}>"
+
+
+class State:
+    """What the older names need to remember; in one place, lest a subclass's own attributes collide with it."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.url_is_hand_set = False
+        #: Where a hand-set address without OKX's path serves everything.
+        self.only_endpoint: str | None = None
+        #: A queue of the user's own.
+        self.queue: Any = None
+        #: Those overridden, by name; None before they were looked for.
+        self.callbacks: dict[str, Callback] | None = None
+        #: What the older names have subscribed.
+        self.asked: list[dict[str, str]] = []
+        #: Endpoints whose link is up, as the callbacks were told.
+        self.open: set[str] = set()
+        #: Endpoints whose loss was told: the attempt that follows is no news.
+        self.lost: set[str] = set()
 
 
 class OkxWebSocketManager(Manager):
@@ -141,17 +164,7 @@ class OkxWebSocketManager(Manager):
     def _prepare(self) -> None:
         self.channels: list[Any] = []
         self.ws = Links(self)
-        self._url = ""
-        self._url_is_hand_set = False
-        #: Where a hand-set address without OKX's path serves everything.
-        self._only_endpoint: str | None = None
-        self._callbacks: dict[str, Callback] | None = None
-        #: What the older names have subscribed.
-        self._asked: list[dict[str, str]] = []
-        #: Endpoints whose link is up, as the callbacks were told.
-        self._open: set[str] = set()
-        #: Endpoints whose loss was told: the attempt that follows is no news.
-        self._lost: set[str] = set()
+        self._older = State()
         process.may_keep(self)
 
     # ------------------------------------------------------------------ attributes
@@ -172,9 +185,22 @@ class OkxWebSocketManager(Manager):
         return self._credentials.passphrase
 
     @property
+    def msgQueue(self) -> Any:
+        """The shared queue; or one of your own, with ``put``, set before anything is subscribed."""
+        return self._shared if self._older.queue is None else self._older.queue
+
+    @msgQueue.setter
+    def msgQueue(self, queue: Any) -> None:
+        if not callable(getattr(queue, "put", None)):
+            raise UsageError(f"msgQueue must have a method put, as queue.Queue has, not {queue!r}")
+        if self._connections:
+            raise UsageError("msgQueue must be set before anything is subscribed: there are messages in the other one")
+        self._older.queue = queue
+
+    @property
     def url(self) -> str:
         """The address in use; "" before there is one. Set it before the first subscription."""
-        return self._url
+        return self._older.url
 
     @url.setter
     def url(self, url: str) -> None:
@@ -185,11 +211,11 @@ class OkxWebSocketManager(Manager):
             url = url.replace(":8443", "", 1)
         if self._connections:
             raise UsageError("url must be set before anything is subscribed: there are links already")
-        self._url, self._url_is_hand_set = url, True
+        self._older.url, self._older.url_is_hand_set = url, True
         start, _, last = url.rpartition("/")
-        self._only_endpoint = None if last in ENDPOINTS else ENDPOINTS[0]
+        self._older.only_endpoint = None if last in ENDPOINTS else ENDPOINTS[0]
         for endpoint in ENDPOINTS:
-            self._urls[endpoint] = url if self._only_endpoint else f"{start}/{endpoint}"
+            self._urls[endpoint] = url if self._older.only_endpoint else f"{start}/{endpoint}"
 
     # ------------------------------------------------------------------ subscribing
 
@@ -213,7 +239,7 @@ class OkxWebSocketManager(Manager):
         Returns at once, and keeps the process alive until `close`, as the older class did by blocking.
         """
         if channels is None:
-            by_hand = [arg for arg in map(as_arg, self.channels) if arg not in self._asked]
+            by_hand = [arg for arg in map(as_arg, self.channels) if arg not in self._older.asked]
             channels = by_hand or [dict(arg) for arg in PRIVATE_CHANNELS]
         wanted = [as_arg(channel) for channel in ([channels] if isinstance(channels, (str, Mapping)) else channels)]
         known = [as_arg(channel) for channel in self.channels]
@@ -238,18 +264,25 @@ class OkxWebSocketManager(Manager):
     def listenStreams(self) -> None:
         """Connect `self.url` with `self.channels`, if nothing runs yet, and block until `close`.
 
+        In a callback (``on_close``, say) it does not block.
+
         Raises:
             LoginError, ConnectionLost: Every endpoint in use has failed for good.
             UsageError: There is neither an address nor a channel; or called on a link's own thread.
         """
         self.check_may_block()
+        on_handlers_thread = self._reporter.thread.is_current()
+        if on_handlers_thread and self._closing:
+            return  # the older way to reconnect, in on_close: this close is the end
         if not self._connections:
-            if not self.channels and not self._url_is_hand_set:
+            if not self.channels and not self._older.url_is_hand_set:
                 raise UsageError("nothing to listen to: set url or channels, or call public_subscribe(...) first")
             self._begin(self.channels, self._last_of_url())
         process.keep(self)
+        if on_handlers_thread:
+            return  # links reconnect by themselves, and to wait here would keep every callback from being called
         self.wait_until_over()
-        failure = self.msgQueue.ended
+        failure = self._shared.ended
         if failure is not None and not isinstance(failure, ManagerClosed):
             raise type(failure)(*failure.args)
 
@@ -258,27 +291,28 @@ class OkxWebSocketManager(Manager):
         new = self._subscribe_new(channels)
         if not new:
             self._hold_open(endpoint)
-        if not self._url:
-            self._url = self._urls[endpoint or endpoint_of(new[0]["channel"])]
+        if not self._older.url:
+            self._older.url = self._urls[endpoint or endpoint_of(new[0]["channel"])]
         process.keep(self)
 
     def _subscribe_new(self, channels: Iterable[Arg | str]) -> list[dict[str, str]]:
         """Subscribe what of `channels` the older names have not subscribed yet; return it."""
-        with self._lock:
+        with self._manager_lock:
             new: list[dict[str, str]] = []
             for arg in (check_arg(as_arg(channel)) for channel in channels):
-                if arg not in self._asked and arg not in new:
+                if arg not in self._older.asked and arg not in new:
                     new.append(arg)
             if new:
-                self.subscribe([dict(arg) for arg in new], endpoint=self._only_endpoint)
-                self._asked += new
+                Manager.subscribe(self, [dict(arg) for arg in new], endpoint=self._older.only_endpoint)
+                self._older.asked += new
         return new
 
     def _hold_open(self, endpoint: str, login: bool = False) -> None:
         """Have a link though nothing is subscribed yet: texts may be sent over it."""
         where = endpoint if endpoint in ENDPOINTS else ENDPOINTS[0]
         login = login or (where == "private" and bool(self._credentials))
-        with self._lock:
+        self._check_link(where, login)
+        with self._manager_lock:
             self._check_open()
             connection = self._connections.get(where)
             if connection is None:
@@ -287,6 +321,7 @@ class OkxWebSocketManager(Manager):
 
     def send_text(self, text: str) -> None:
         """See `Links.send`."""
+        self._check_process()
         try:
             request = json.loads(text)
         except ValueError:
@@ -300,9 +335,9 @@ class OkxWebSocketManager(Manager):
             self._subscribe_new(args)
         elif op == "unsubscribe" and isinstance(args, list):
             for arg in [check_arg(arg) for arg in args]:
-                with self._lock:
-                    self._asked = [asked for asked in self._asked if asked != arg]
-                self.unsubscribe(**arg)
+                with self._manager_lock:
+                    self._older.asked = [asked for asked in self._older.asked if asked != arg]
+                Manager.unsubscribe(self, **arg)
         else:
             self._link_for(str(op or "")).send(text)
 
@@ -316,7 +351,7 @@ class OkxWebSocketManager(Manager):
         raise ConnectionLost(f"{place or 'no endpoint'}: not connected")
 
     def _last_of_url(self) -> str:
-        last = self._url.rpartition("/")[2]
+        last = self._older.url.rpartition("/")[2]
         return last if last in ENDPOINTS else ""
 
     # ------------------------------------------------------------------ login
@@ -342,13 +377,17 @@ class OkxWebSocketManager(Manager):
 
     def on_message(self, *args: Any) -> object:
         """Publish one text: events to `handle_ws_events`, data to `messagePublish`. Takes (text) or (ws, text)."""
+        text = args[-1]
         try:
-            message = json.loads(args[-1])
+            message = json.loads(text) if isinstance(text, (str, bytes)) else text
         except ValueError:
             return None  # told as event `malformed` already
         if isinstance(message, dict) and "event" in message:
             return self.handle_ws_events(message)
         if isinstance(message, dict) and "arg" in message and "data" in message:
+            if isinstance(text, str) and self._older.queue is None and not self._overrides("messagePublish"):
+                self._shared.put_payload(text.encode())  # undecoded, so that its bytes count
+                return None
             return self.messagePublish(message)
         return None
 
@@ -377,29 +416,31 @@ class OkxWebSocketManager(Manager):
         return any(getattr(getattr(self, name), "__func__", None) is not getattr(base, name) for name in names)
 
     def _connect(self, endpoint: str) -> Connection:
-        if self._callbacks is None:
+        if self._older.callbacks is None:
             self._wire_callbacks()
         return super()._connect(endpoint)
 
     def _wire_callbacks(self) -> None:
         """Look once, before the first link, which callbacks there are."""
         thread = self._reporter.thread
-        self._callbacks = {name: Callback(self.ws, getattr(self, name)) for name in CALLBACKS if self._overrides(name)}
+        self._older.callbacks = {
+            name: Callback(self.ws, getattr(self, name)) for name in CALLBACKS if self._overrides(name)
+        }
         if self._overrides("on_message", "handle_ws_events"):
             self._raw = self._switchboard.text_sink(Callback(self.ws, self.on_message))
             self._switchboard.publish_to(None)
-        elif self._overrides("messagePublish"):
+        elif self._overrides("messagePublish") or self._older.queue is not None:
             self._switchboard.publish_to(self.messagePublish)
-        if self._callbacks:
+        if self._older.callbacks:
             self._reporter.add(self._on_event)
             thread.start()
-        if "on_pong" in self._callbacks:
-            sink = EventSink(self._callbacks["on_pong"])
+        if "on_pong" in self._older.callbacks:
+            sink = EventSink(self._older.callbacks["on_pong"])
             self._pong = lambda payload: thread.post(sink, payload)
 
     def _call(self, name: str, *args: Any) -> None:
         """Call a callback, if there is one; on the handlers' thread. What it raises keeps no other from its turn."""
-        callback = (self._callbacks or {}).get(name)
+        callback = (self._older.callbacks or {}).get(name)
         if callback is not None:
             try:
                 callback(*args)
@@ -410,15 +451,15 @@ class OkxWebSocketManager(Manager):
         """Call the older callbacks for an event; on the handlers' thread."""
         endpoint = str(event.endpoint)
         if event.type == "connected":
-            self._open.add(endpoint)
+            self._older.open.add(endpoint)
             self._call("on_open")
         elif event.type == "disconnected":
-            self._lost.add(endpoint)
+            self._older.lost.add(endpoint)
             if event.code not in ("1000", "1005"):
                 self._call("on_error", ConnectionLost(f"{endpoint}: {event.msg}"))
             self._closed(endpoint, int(event.code or 1006), event.msg)
-        elif event.type == "reconnecting" and endpoint in self._lost:
-            self._lost.discard(endpoint)
+        elif event.type == "reconnecting" and endpoint in self._older.lost:
+            self._older.lost.discard(endpoint)
         elif event.type == "reconnecting":
             self._call("on_error", ConnectionLost(f"{endpoint}: {event.msg}"))
         elif event.type == "login_failed" and event.delay_s is None:
@@ -426,9 +467,9 @@ class OkxWebSocketManager(Manager):
         elif event.type == "subscribe_failed" and event.delay_s is None:
             self._call("on_error", SubscribeError(event.code or "", event.msg, arg=dict(event.arg or {})))
         elif event.type == "closed":
-            for endpoint in list(self._open):
+            for endpoint in list(self._older.open):
                 self._closed(endpoint, 1000, "closed by us")
 
     def _closed(self, endpoint: str, code: int, msg: str) -> None:
-        self._open.discard(endpoint)
+        self._older.open.discard(endpoint)
         self._call("on_close", code, msg)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from . import process
 from .config import Backoff, Credentials, Limits, Settings, positive, tls_context
-from .delivery import SLICE_S
+from .delivery import SLICE_S, MessageQueue
 from .endpoints import ENDPOINTS, endpoint_of, login_needed, resolve_urls
 from .errors import ManagerClosed, UsageError
 from .events import Event
@@ -23,7 +23,7 @@ from .net.clock import Clock
 from .net.connection import Connection, Wish
 from .net.proxy import check_proxy, is_loopback
 from .net.rest import RestClient, RestWorker
-from .protocol import codec
+from .protocol import codec, gaps
 from .protocol.auth import login_request
 from .protocol.routing import Outlet
 from .reporting import Reporter
@@ -134,7 +134,7 @@ class Manager:
         )
         # Re-entrant: close() may come from a signal handler that interrupted this very thread inside. Taken before a
         # connection's mutex, never after it.
-        self._lock = threading.RLock()
+        self._manager_lock = threading.RLock()
         self._connections: dict[str, Connection] = {}
         self._reporter = Reporter(self._credentials, self._resume, self.check_may_block, self._exit)
         #: Told in the errors of refused logins, whose cause is most often here.
@@ -153,15 +153,19 @@ class Manager:
         self._leave_at = 0.0
         #: The process it works in: threads and locks do not survive a fork.
         self._pid = os.getpid()
-        #: The shared queue: what no handler takes. Also `get`, iteration and `messages` read it.
-        self.msgQueue = self._switchboard.shared
-        self._take = self.msgQueue.take
+        self._shared = self._switchboard.shared
+        self._take = self._shared.take
         #: Demo trading.
         self.sandbox = sandbox
         self._prepare()
 
     def _prepare(self) -> None:
         """For subclasses, which need no constructor of their own: everything is set."""
+
+    @property
+    def msgQueue(self) -> MessageQueue:
+        """The shared queue: what no handler takes. Also `get`, iteration and `messages` read it."""
+        return self._shared
 
     @classmethod
     def from_env(cls: type[Self], **settings: Any) -> Self:
@@ -270,13 +274,15 @@ class Manager:
         for where, arg in placed:
             self._check_login(where, arg)
         self._check_open()
-        with self._lock:
+        with self._manager_lock:
             self._check_open()
             made = [self._make(where, arg, handler, inline, queue) for where, arg in placed]
             for where in dict.fromkeys(where for where, _ in placed):
                 self._ask(self._connections[where], [s for s in made if s.endpoint == where], max_silence)
             if self._closing:  # by a signal handler that interrupted us: it may not have seen these connections
                 self._stop_all()
+        for connection in {subscription.connection for subscription in made}:
+            connection.tell_pending()
         return made
 
     def _ask(self, connection: Connection, subscriptions: list[Subscription], max_silence: float | None) -> None:
@@ -292,7 +298,7 @@ class Manager:
         for subscription, stream in zip(subscriptions, streams, strict=True):
             subscription.stream = stream
         if connection.failure is None:
-            self.msgQueue.reopen()  # it ended if all endpoints so far had failed
+            self._shared.reopen()  # it ended if all endpoints so far had failed
         for arg in [subscription.arg for subscription in subscriptions if subscription.own_queue is not None]:
             self._settle_own_queues(connection, arg)
 
@@ -340,22 +346,24 @@ class Manager:
             connection.nudge()
 
     def _check_login(self, endpoint: str, arg: Mapping[str, str]) -> None:
-        """Refuse what needs a login and cannot have one, or not safely; and a private link that might be paused."""
-        if endpoint == "private" and self._settings.overflow == "block":
-            raise UsageError(
-                'overflow="block" is refused for private links: a full queue must not hold up your own orders'
-            )
-        if not login_needed(arg["channel"], endpoint):
-            return
-        if not self._credentials:
-            if endpoint == "public":
-                return  # a VIP book: public data elsewhere and in recordings, so OKX itself may refuse it (60011)
+        """Refuse what needs a login and cannot have one, or not safely."""
+        needed = login_needed(arg["channel"], endpoint)
+        # A VIP book without a key: public data elsewhere and in recordings, so OKX itself may refuse it (60011).
+        if needed and not self._credentials and endpoint != "public":
             raise UsageError(
                 f"{arg['channel']} needs a login: pass apiKey, secretKey and passphrase"
                 " (from_env() reads OKX_API_KEY, OKX_SECRET_KEY and OKX_PASSPHRASE)"
             )
+        self._check_link(endpoint, login=needed and bool(self._credentials))
+
+    def _check_link(self, endpoint: str, login: bool) -> None:
+        """Refuse a private link that might be paused, and a login in the clear."""
+        if endpoint == "private" and self._settings.overflow == "block":
+            raise UsageError(
+                'overflow="block" is refused for private links: a full queue must not hold up your own orders'
+            )
         parts = urlsplit(self._urls[endpoint])
-        if parts.scheme == "ws" and not is_loopback(str(parts.hostname)):
+        if login and parts.scheme == "ws" and not is_loopback(str(parts.hostname)):
             raise UsageError(
                 f"no login over {self._urls[endpoint]}: without TLS the key would travel in the clear; use wss://"
             )
@@ -376,29 +384,31 @@ class Manager:
         if isinstance(channel, Subscription):
             if self._connections.get(channel.endpoint) is not channel.connection:
                 raise UsageError(f"{channel!r} is a subscription of another manager")
-            self._leave(channel)
+            self.end_subscription(channel)
             return
         checked = check_arg({"channel": channel, **arg})
-        with self._lock:
+        with self._manager_lock:
             for connection in self._connections.values():
                 with connection.mutex:
                     stream = connection.session.subscriptions.find(checked)
                     holders = list(stream.holders) if stream is not None else []
                 for subscription in holders:
-                    self._leave(subscription)
+                    self.end_subscription(subscription)
 
-    def _leave(self, subscription: Subscription) -> None:
-        with self._lock:
+    def end_subscription(self, subscription: Subscription) -> None:
+        """For `Subscription.unsubscribe`; a subclass may give the name `unsubscribe` another meaning."""
+        self._check_process()
+        with self._manager_lock:
             if subscription.left or subscription.stream is None:
                 return
             subscription.left = True
-            self._switchboard.leave(subscription)
+            losers = self._switchboard.leave(subscription)
             own = subscription.own_queue
             if own is not None:  # first, since the link may be paused for it
                 own.end(ManagerClosed(f"{subscription.arg} was unsubscribed"))
             subscription.connection.unsubscribe(subscription.stream, subscription)
-        if own is not None:
-            own.tell_losses()
+        for queue in losers if own is None else [own]:
+            queue.tell_losses()
 
     # ------------------------------------------------------------------ handlers
 
@@ -424,31 +434,35 @@ class Manager:
             raise UsageError(f"handler must be callable, not {handler!r}")
         check_fields(arg)
         self._check_open()
-        with self._lock:
+        with self._manager_lock:
             self._check_open()
             pattern = self._switchboard.add_handler(channel_pattern, arg, handler, inline)
             self._reconnect_outlets()
         return Registration(handler, lambda: self._remove_pattern(pattern))
 
     def _remove_pattern(self, pattern: Pattern) -> None:
-        with self._lock:
-            self._switchboard.remove_pattern(pattern)
+        self._check_process()
+        with self._manager_lock:
+            losers = self._switchboard.remove_pattern(pattern)
             self._reconnect_outlets()
         self._resume()  # a link may be paused for this very handler
+        for queue in losers:
+            queue.tell_losses()
 
     def on_event(self, handler: EventHandler) -> Registration:
         """Call `handler` with every `Event`, on the thread ``okx-ws:handlers``, before data; also a decorator."""
         if not callable(handler):
             raise UsageError(f"handler must be callable, not {handler!r}")
         self._check_open()
-        with self._lock:
+        with self._manager_lock:
             self._check_open()
             sink = self._reporter.add(handler)
             self._reporter.thread.start()
         return Registration(handler, lambda: self._remove_event_sink(sink))
 
     def _remove_event_sink(self, sink: EventSink) -> None:
-        with self._lock:
+        self._check_process()
+        with self._manager_lock:
             self._reporter.remove(sink)
 
     def _reconnect_outlets(self) -> None:
@@ -474,11 +488,11 @@ class Manager:
 
     def messages(self, timeout: float | None = None) -> Iterator[Any]:
         """Iterate over the shared queue until the manager is closed, or until no message came for `timeout` seconds."""
-        return self.msgQueue.stream(timeout)
+        return self._shared.stream(timeout)
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the shared queue; blocks for each message, ends once the manager is closed and it is drained."""
-        return self.msgQueue.stream()
+        return self._shared.stream()
 
     def wait_for(
         self, wanted: str | Callable[[dict[str, Any]], object], timeout: float = 10.0, **arg: str
@@ -503,14 +517,14 @@ class Manager:
         channel, predicate = (wanted, lambda message: True) if isinstance(wanted, str) else ("*", wanted)
         until = time.monotonic() + positive("timeout", timeout, zero=True)
         tap = Tap(predicate)
-        with self._lock:
+        with self._manager_lock:
             self._check_open()
             pattern = self._switchboard.add_tap(channel, arg, tap)
             self._reconnect_outlets()
         try:
             while (message := tap.wait(min(until, time.monotonic() + SLICE_S))) is None:
-                if self.msgQueue.ended is not None:
-                    raise type(self.msgQueue.ended)(*self.msgQueue.ended.args)
+                if self._shared.ended is not None:
+                    raise type(self._shared.ended)(*self._shared.ended.args)
                 if time.monotonic() >= until:
                     raise TimeoutError(f"no such message in {timeout:g} s: {wanted} {arg or ''}".rstrip())
             return message
@@ -518,7 +532,7 @@ class Manager:
             self._remove_pattern(pattern)
 
     def latest(self, channel: str, **arg: Any) -> dict[str, Any] | None:
-        """Return the newest message of a subscription, decoded; None if there is none yet. Takes nothing, never waits.
+        """Return the newest message of a subscription, decoded; None if there is none. Takes nothing, never waits.
 
         Args:
             channel: The channel's name, with the other fields of the arg as keywords, as they were subscribed.
@@ -531,22 +545,25 @@ class Manager:
         for connection in list(self._connections.values()):
             with connection.mutex:
                 stream = connection.session.subscriptions.find(checked)
-                if stream is not None:
-                    payload = stream.newest
-                    return None if payload is None else codec.decode(payload)
+                payload = stream.newest if stream is not None else None
+            if stream is not None:
+                try:
+                    return None if payload is None or gaps.is_marker(payload) else codec.decode(payload)
+                except codec.DecodeError:
+                    return None  # told by whoever it was for
         raise UsageError(f"{checked} is not subscribed")
 
     def stats(self) -> dict[str, Any]:
         """Return counts and states, a plain dict of plain values; a snapshot, cheap enough for once a second."""
         self._check_process()
-        with self._lock:
+        with self._manager_lock:
             endpoints = {name: endpoint_stats(connection) for name, connection in self._connections.items()}
             own, handlers = self._switchboard.own_queues, self._switchboard.handler_queues
-        for queue in (self.msgQueue, *own.values(), *handlers):
+        for queue in (self._shared, *own.values(), *handlers):
             queue.tell_losses()
         return {
             "endpoints": endpoints,
-            "queue": queue_stats(self.msgQueue),
+            "queue": queue_stats(self._shared),
             "own_queues": by_name((str(holder.arg), queue) for holder, queue in own.items()),
             "handlers": by_name((queue.name, queue) for queue in handlers),
             "malformed": self._reporter.malformed_count + sum(e["malformed"] for e in endpoints.values()),
@@ -567,12 +584,16 @@ class Manager:
             timeout: Seconds to wait for links and handlers at the most; then links are cut, and what handlers have
                 not seen is counted in the event ``closed``.
         """
+        self.end(timeout)
+
+    def end(self, timeout: float) -> None:
+        """As `close`, which a subclass may override to do more, or with other arguments."""
         until = time.monotonic() + positive("timeout", timeout, zero=True)
         if self._pid != os.getpid():
             self._closing = True  # a forked child: what lives of it lives in the parent, and locks may be held for ever
             return
         interrupted = self._holds_a_lock()
-        with contextlib.nullcontext() if interrupted else self._lock:  # so that no `subscribe` is half done
+        with contextlib.nullcontext() if interrupted else self._manager_lock:  # so that no `subscribe` is half done
             self._leave_at = min(until, self._leave_at) if self._closing else until
             self._closing = True
         self._stop_all()
@@ -620,14 +641,15 @@ class Manager:
 
         To join threads that need that lock would wait until the time is up.
         """
-        locks = [self._lock, self._reporter.thread.lock, self._worker.lock]
+        locks: list[Any] = [self._manager_lock, self._reporter.thread.lock, self._worker.lock]
         locks += [connection.mutex for connection in list(self._connections.values())]
-        locks += [queue.lock for queue in self._switchboard.queues]
-        return any(lock._is_owned() for lock in locks)  # type: ignore[attr-defined]  # as threading.Condition asks it
+        locks += [queue.lock for queue in self._switchboard.queues + self._switchboard.handler_queues]
+        locks += self._switchboard.tap_locks
+        return any(lock._is_owned() for lock in locks)  # as threading.Condition asks it
 
     def wait_until_over(self) -> None:
         """Block until the manager is closed, or every endpoint in use has failed for good."""
-        while self.msgQueue.wait_end(time.monotonic() + SLICE_S) is None:
+        while self._shared.wait_end(time.monotonic() + SLICE_S) is None:
             pass
 
     def __enter__(self: Self) -> Self:
@@ -665,7 +687,7 @@ class Manager:
         """A handler has called `sys.exit`: whoever waits for messages shall exit, and everything ends."""
         for queue in self._switchboard.queues:
             queue.end(reason)
-        self.close()
+        self.end(0.0)
 
     def _resume(self) -> None:
         for connection in list(self._connections.values()):
@@ -691,7 +713,7 @@ class Manager:
 
     def _endpoint_failed(self) -> None:
         """An endpoint has become of no use: readers must not wait for what cannot come."""
-        with self._lock:
+        with self._manager_lock:
             failures = [connection.failure for connection in self._connections.values()]
             for holder, queue in self._switchboard.own_queues.items():
                 failure = self._connections[holder.endpoint].failure
@@ -700,6 +722,6 @@ class Manager:
             if None in failures:
                 return
             if not self._closing:
-                self.msgQueue.end(failures[-1] or ManagerClosed())
+                self._shared.end(failures[-1] or ManagerClosed())
                 return
         self._finish()

@@ -10,6 +10,7 @@ process that does not end.)
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401  # before us: its pools shut down after what we keep alive is over
 import logging
 import os
 import sys
@@ -32,8 +33,8 @@ class Work(Protocol):
     def wait_until_over(self) -> None:
         """Return once there is nothing to stay alive for."""
 
-    def close(self, timeout: float = ...) -> None:
-        """End it."""
+    def end(self, timeout: float) -> None:
+        """End it, in this many seconds at the most."""
 
 
 #: A thread that main has started as its last act gets this long to ask to be kept.
@@ -41,7 +42,7 @@ GRACE_S = 0.3
 
 _watched: weakref.WeakSet[Work] = weakref.WeakSet()
 #: What wants to be kept, and the process it lives in.
-_kept: dict[Work, int] = {}
+_kept: weakref.WeakKeyDictionary[Work, int] = weakref.WeakKeyDictionary()
 _phase: Literal["new", "registered", "over"] = "new"
 
 
@@ -63,7 +64,9 @@ def may_keep(work: Work) -> None:
 
 
 def keep(work: Work) -> None:
-    """Have the process stay alive until `work` is over. Any thread; idempotent."""
+    """Have the process stay alive until `work` is over; idempotent. A daemon thread asks in vain, as it is meant to."""
+    if threading.current_thread().daemon:
+        return
     _kept[work] = os.getpid()
     if _phase == "over":  # only a thread that is no daemon can help now
         threading.Thread(target=work.wait_until_over, name="okx-ws:keep").start()
@@ -88,7 +91,7 @@ def _wait_for_kept() -> None:
         pass
     _phase = "over"
     for work in _mine():
-        work.close(LAST_CLOSE_S)
+        _end(work)
 
 
 def _mine() -> list[Work]:
@@ -109,4 +112,11 @@ def _others() -> bool:
 @atexit.register
 def _close_all() -> None:
     for work in list(_watched):
-        work.close(LAST_CLOSE_S)
+        _end(work)
+
+
+def _end(work: Work) -> None:
+    try:
+        work.end(LAST_CLOSE_S)
+    except Exception:  # the others shall end as well
+        log.exception("%r could not be ended", work)

@@ -81,8 +81,8 @@ class Owner(Protocol):
     def check_may_block(self) -> None:
         """Raise `UsageError` on a thread that must not wait."""
 
-    def unsubscribe(self, channel: Subscription) -> None:
-        """End one subscription."""
+    def end_subscription(self, subscription: Subscription) -> None:
+        """Want one subscription no longer."""
 
 
 class Subscription:
@@ -199,7 +199,7 @@ class Subscription:
 
         The server is told when the last subscription to the arg leaves. What its own queue holds can still be read.
         """
-        self._manager.unsubscribe(self)
+        self._manager.end_subscription(self)
 
     def __repr__(self) -> str:
         return f"<Subscription {self.arg} {self.state}>"

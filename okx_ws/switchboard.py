@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -187,14 +187,15 @@ class Switchboard:
         if holder.own_queue is not None:
             self._own[holder] = holder.own_queue
 
-    def leave(self, holder: Holder) -> None:
-        """A subscription has ended: nothing new reaches its handler."""
+    def leave(self, holder: Holder) -> list[MessageQueue]:
+        """A subscription has ended: nothing new reaches its handler. Return queues that end with it."""
+        self._own.pop(holder, None)
         if holder.sink is not None:
             holder.sink.finish(arg_key(holder.arg))
             if holder.sink.dead:
                 self._sinks = {key: sink for key, sink in self._sinks.items() if sink is not holder.sink}
-                tell_losses(holder.sink)
-        self._own.pop(holder, None)
+                return queues_of([holder.sink])
+        return []
 
     def add_handler(self, channel: str, fields: Mapping[str, str], handler: Handler, inline: bool) -> Pattern:
         """Add a handler of `on`."""
@@ -208,12 +209,12 @@ class Switchboard:
         self._patterns = (*self._patterns, pattern)
         return pattern
 
-    def remove_pattern(self, pattern: Pattern) -> None:
-        """Remove a handler or a tap: nothing new reaches it."""
+    def remove_pattern(self, pattern: Pattern) -> list[MessageQueue]:
+        """Remove a handler or a tap: nothing new reaches it. Return its queue, if it has one."""
         if isinstance(pattern.outlet, HandlerSink):
             pattern.outlet.dead = True
-            tell_losses(pattern.outlet)
         self._patterns = tuple(known for known in self._patterns if known is not pattern)
+        return queues_of([pattern.outlet])
 
     # ------------------------------------------------------------------ what they get
 
@@ -248,7 +249,12 @@ class Switchboard:
     @property
     def handler_queues(self) -> list[MessageQueue]:
         """The queues of handlers on the handlers' thread."""
-        return [sink.queue for sink in self._handler_sinks if isinstance(sink, QueuedSink)]
+        return queues_of(self._handler_sinks)
+
+    @property
+    def tap_locks(self) -> list[threading.Condition]:
+        """The locks of the taps."""
+        return [pattern.outlet.changed for pattern in self._patterns if isinstance(pattern.outlet, Tap)]
 
     def cut_off_inline(self) -> None:
         """The manager closes: inline handlers get nothing more, lest they hold up their links."""
@@ -261,7 +267,6 @@ class Switchboard:
         return [*self._sinks.values(), *(pattern.outlet for pattern in self._patterns), *self._extra]
 
 
-def tell_losses(sink: HandlerSink) -> None:
-    """Tell what the queue of a handler that gets nothing more has dropped."""
-    if isinstance(sink, QueuedSink):
-        sink.queue.tell_losses()
+def queues_of(sinks: Iterable[InlineSink | QueuedSink | Tap]) -> list[MessageQueue]:
+    """Return the queues of those that have one."""
+    return [sink.queue for sink in sinks if isinstance(sink, QueuedSink)]

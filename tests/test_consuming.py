@@ -544,3 +544,16 @@ def test_queues_of_one_name_are_told_apart_in_the_stats(ws):
     for _ in range(3):
         ws.subscribe("trades", instId="BTC-USDT", queue=True)
     assert list(ws.stats()["own_queues"]) == [str(BTC), f"{BTC} (2)", f"{BTC} (3)"]
+
+
+def test_latest_never_raises_for_what_cannot_be_read(exchange, connect):
+    """A newest message that is broken is none."""
+    ws = connect(exchange)
+    watch = Watch(ws)
+    ws.subscribe("status").wait(5)
+    exchange.say('{"arg":{"channel":"status"},"data":[1]}')
+    eventually(lambda: ws.latest("status") == {"arg": {"channel": "status"}, "data": [1]})
+    exchange.say('{"arg":{"channel":"status"},"data":[{broken')
+    list(ws.messages(timeout=0.2))
+    watch.wait("malformed")
+    assert ws.latest("status") is None

@@ -13,6 +13,7 @@ from okx_ws import ConnectionLost, ManagerClosed, QueueOverflow, UsageError
 from okx_ws.config import Settings
 from okx_ws.delivery import FanOut, LatestQueue, MessageQueue, make_queue
 from okx_ws.protocol import gaps
+from tests.watch import eventually
 
 HEAD = b'{"arg":{"channel":"trades","instId":"BTC-USDT"}'
 
@@ -544,3 +545,73 @@ def test_a_log_handler_that_raises_costs_nothing(make, reports, monkeypatch):
     monkeypatch.setattr("okx_ws.delivery.log.warning", lambda *args: 1 / 0)
     make(queue_size=1).deliver([payload(n) for n in range(3)])
     assert reports.lost == {HEAD: 2}
+
+
+@pytest.mark.parametrize(("overflow", "comes"), [("drop_oldest", ["gap", 4, 5]), ("error", ["error", "gap", 4, 5])])
+def test_a_sleeping_reader_meets_the_marker_first_too(overflow, comes, make, reports):
+    """It was asleep when the batch came that overflowed the queue."""
+    q = make(overflow=overflow, queue_size=2, markers=True)
+    seen = []
+
+    def read():
+        while len(seen) < len(comes):
+            try:
+                message = q.take(timeout=5)
+                seen.append(message.get("event") or message["data"][0])
+            except QueueOverflow:
+                seen.append("error")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    eventually(lambda: q._waiting)
+    q.deliver([payload(n) for n in range(6)])
+    reader.join()
+    assert seen == comes
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "error", "latest"])
+def test_what_users_put_is_bounded_and_counted_like_the_rest(overflow, make, reports):
+    """The policy holds; `put` never waits but under `block`."""
+    q = make(overflow=overflow, queue_size=2)
+    for n in range(5):
+        q.put(n)
+    assert q.qsize() == 2 and q.dropped == reports.lost.total() + q._untold.total() == 3
+    if overflow == "error":
+        with pytest.raises(QueueOverflow) as caught:
+            q.take(timeout=0)
+        assert caught.value.lost == 3
+    assert [q.take(timeout=0), q.take(timeout=0)] == ([0, 1] if overflow == "drop_newest" else [3, 4])
+
+
+def test_put_waits_for_room_under_block(make):
+    """Until the queue is half empty; not for longer than it is told to, and not once nobody will read."""
+    q = make(overflow="block", queue_size=4)
+    for n in range(4):
+        q.put(n)
+    for options in ({"timeout": 0.05}, {"block": False}, {"timeout": 0}):
+        with pytest.raises(queue.Full):
+            q.put(9, **options)
+    reader = threading.Thread(target=lambda: [q.take(timeout=5) for _ in range(2)])
+    waiter = threading.Thread(target=q.put, args=[4])
+    waiter.start()
+    reader.start()
+    waiter.join(5)
+    reader.join()
+    assert numbers_put(q) == [2, 3, 4]
+    for n in range(4):
+        q.put(n)
+    q.end(ManagerClosed("over"))
+    q.put(4)
+    assert q.qsize() == 5
+
+
+def numbers_put(q):
+    return [q.get_nowait() for _ in range(q.qsize())]
+
+
+def test_payloads_that_are_put_count_their_bytes(make):
+    """`put_payload`: what comes out is decoded, and the bound in bytes holds."""
+    q = make(queue_bytes=1000)
+    for n in range(20):
+        q.put_payload(payload(n, 100))
+    assert 0 < q.qsize() < 10 and q.take()["data"][0] == 20 - q.qsize() - 1

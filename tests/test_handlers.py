@@ -224,3 +224,13 @@ def test_nothing_reaches_an_event_handler_after_remove(connect, exchange):
     eventually(lambda: len(got) > before)
     assert all(event.arg["instId"] == "ETH-USDT" for event in got[before:])
     third.remove()
+
+
+def test_what_ends_does_not_revive_a_handler_that_was_cut_off(reports):
+    """An unsubscribe during the close, for example."""
+    sink = InlineSink(lambda message: None, Settings(), reports)
+    sink.begin(arg_key(SPOT))
+    sink.begin(arg_key(ANY))
+    sink.cut_off()
+    sink.finish(arg_key(ANY))
+    assert sink.dead

@@ -8,7 +8,16 @@ import time
 import pytest
 
 import okx_ws.consts as c
-from okx_ws import Backoff, ConnectionLost, Limits, LoginError, OkxWebSocketManager, SubscribeError, UsageError
+from okx_ws import (
+    Backoff,
+    ConnectionLost,
+    Limits,
+    LoginError,
+    OkxWebSocketManager,
+    QueueOverflow,
+    SubscribeError,
+    UsageError,
+)
 from okx_ws.legacy import Callback
 from tests.peer import PONG, frame
 from tests.watch import Watch, eventually
@@ -535,3 +544,104 @@ def test_the_constants():
     assert c.WS_SANBOX_PUBLIC_URL == c.WS_SANDBOX_PUBLIC_URL == "wss://wspap.okx.com/ws/v5/public"
     assert c.WS_SANBOX_PRIVATE_URL == c.WS_SANDBOX_PRIVATE_URL == "wss://wspap.okx.com/ws/v5/private"
     assert c.WS_SANBOX_BUSINESS_URL == c.WS_SANDBOX_BUSINESS_URL == "wss://wspap.okx.com/ws/v5/business"
+
+
+# ---------------------------------------------------------------------- subclasses with names of their own
+
+
+def test_a_login_is_refused_in_the_clear_however_it_is_asked_for(older):
+    """Acceptance 95: not only by subscribing."""
+    for begin in (lambda ws: ws.listenStreams(), lambda ws: ws.ws.send('{"op":"login"}')):
+        ws = older(exchange=None, apiKey="k", secretKey="s", passphrase="p")
+        ws.url = "ws://192.0.2.2:9/ws/v5/private"
+        with pytest.raises(UsageError, match="in the clear"):
+            begin(ws)
+        assert ws.stats()["endpoints"] == {}
+
+
+def test_the_older_way_to_reconnect_is_harmless(exchange, older):
+    """`listenStreams` from `on_close`: links are back by themselves, and callbacks go on."""
+
+    class Again(Told):
+        def on_close(self, ws, code, msg):
+            super().on_close(ws, code, msg)
+            self.listenStreams()
+
+    ws = older(Again, exchange)
+    ws.public_subscribe("btc")
+    assert ws.told.get(timeout=5)[0] == "open"
+    for _ in range(2):
+        exchange.drop()
+        assert [ws.told.get(timeout=5)[0] for _ in range(3)] == ["error", "close", "open"]
+    ws.close()
+    assert ws.told.get(timeout=5) == ("close", 1000)
+
+
+def test_a_subclass_may_use_names_of_ours(older):
+    """Those it is likely to have chosen before there was this library."""
+
+    class Crowded(OkxWebSocketManager):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self._lock = threading.Lock()
+            self._url = self._open = self._lost = self._callbacks = None
+
+        def subscribe(self, coin):
+            self.public_subscribe(coin)
+
+        def unsubscribe(self, coin):
+            raise AssertionError
+
+        def stats(self, what):
+            raise AssertionError
+
+        def close(self):
+            self.ws.close()
+
+    ws = older(Crowded)
+    ws.subscribe("btc")
+    assert ws.get(timeout=5)["arg"]["instId"] == SWAP
+    assert ws.ws.connected
+    ws.ws.send(json.dumps({"op": "unsubscribe", "args": [TICKERS]}))
+    ws.close()
+    list(ws)
+
+
+def test_a_queue_of_ones_own_is_filled(older):
+    """As older code replaced it; too late is refused."""
+    ws = older()
+    ws.msgQueue = queue.Queue(100)
+    ws.public_subscribe("btc")
+    assert ws.msgQueue.get(timeout=5)["arg"]["instId"] == SWAP
+    for wrong in (queue.Queue(), None):
+        with pytest.raises(UsageError, match="msgQueue"):
+            ws.msgQueue = wrong
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "error", "latest"])
+def test_what_is_published_by_hand_meets_the_policy(overflow, older):
+    """With markers, and an error where there is to be one, as without an override."""
+
+    class Through(OkxWebSocketManager):
+        def on_message(self, msg):
+            super().on_message(msg)
+
+    ws = older(Through, queue_size=3, overflow=overflow, markers=True)
+    ws.public_subscribe("btc")
+    eventually(lambda: ws.msgQueue.dropped > 20)
+    seen = []
+    for _ in range(8):
+        try:
+            seen.append(ws.get(timeout=5).get("event", "data"))
+        except QueueOverflow:
+            seen.append("error")
+    assert "data" in seen
+    assert ("error" in seen) == (overflow == "error")
+    assert ("gap" in seen) == (overflow != "latest") or overflow == "latest"
+
+
+def test_on_message_of_the_base_takes_what_was_decoded_already(older):
+    """A dict is published as it is."""
+    ws = older()
+    ws.on_message({"arg": TICKERS, "data": [1]})
+    assert ws.get(timeout=1)["data"] == [1]

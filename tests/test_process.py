@@ -306,3 +306,59 @@ def test_a_program_is_not_kept_alive_for_what_has_failed_for_good():
         ws.private_subscribe()
         """).end(within=4)
     assert code == 0
+
+
+@pytest.mark.parametrize("target", ["listenStreams", "public_subscribe"])
+def test_a_daemon_thread_keeps_nothing_alive(target):
+    """It was made one so that the program ends."""
+    code, out, err = Program(f"""
+        ws = OkxWebSocketManager(urls=exchange.urls)
+        ws.channels = [dict(channel="tickers", instId="BTC-USDT")]
+        args = ["btc"] if "public" in {target!r} else []
+        threading.Thread(target=ws.{target}, args=args, daemon=True).start()
+        ws.msgQueue.get(timeout=5)
+        """).end(within=3)
+    assert (code, err) == (0, "")
+
+
+def test_pools_of_threads_work_while_a_program_is_kept_alive():
+    """Though they were imported after the manager was made."""
+    code, out, err = Program("""
+        class Pooled(OkxWebSocketManager):
+            def messagePublish(self, message):
+                from concurrent.futures import ThreadPoolExecutor
+                with ThreadPoolExecutor(1) as pool:
+                    print(pool.submit(lambda: "worked").result(), flush=True)
+                self.close()
+
+        ws = Pooled(urls=exchange.urls)
+        exchange.say = None
+        ws.public_subscribe("btc")
+        """).end(within=5)
+    assert (code, err) == (0, "") and out.startswith("worked")
+
+
+def test_sending_in_a_forked_child_is_refused():
+    """Silence would be the loss of an order."""
+    code, out, err = Program("""
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from okx_ws import UsageError
+        ws = OkxWebSocketManager(urls=exchange.urls)
+        ws.public_subscribe("btc")
+        ws.get(timeout=5)
+        registration = ws.on_event(print)
+        child = os.fork()
+        if not child:
+            for call in (lambda: ws.ws.send("hello"), registration.remove):
+                try:
+                    call()
+                    os._exit(1)
+                except UsageError:
+                    pass
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        registration.remove()
+        ws.close()
+        """).end(within=4)
+    assert (code, out, err) == (0, "", "")

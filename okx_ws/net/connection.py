@@ -136,12 +136,14 @@ class Connection:
     # ------------------------------------------------------------------ wishes, from any thread
 
     def subscribe(self, wishes: list[Wish]) -> list[Stream]:
-        """Want several args all at once, so that they travel in one request; start the thread if needed."""
+        """Want several args all at once, so that they travel in one request; start the thread if needed.
+
+        What is known at once (a login that was refused before) is left for `tell_pending`.
+        """
         with self.changed:
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
             streams = [self.session.subscribe(*wish) for wish in wishes]
-            events = self._take_events()
             if isinstance(self.failure, LoginError) and self._needed:
                 self.failure = None
             if self._thread is None:
@@ -151,8 +153,13 @@ class Connection:
                 self._thread = thread
             self.changed.notify_all()
         self._waker.wake()
-        self._tell_all(events)
         return streams
+
+    def tell_pending(self) -> None:
+        """Tell what a call of ours has brought about; to be called outside every lock."""
+        with self.mutex:
+            events = self._take_events()
+        self._tell_all(events)
 
     def unsubscribe(self, stream: Stream, holder: Any) -> None:
         """`holder` wants `stream` no longer."""

@@ -66,7 +66,7 @@ class Lookup:
     _running: ClassVar[dict[tuple[str, int], Lookup]] = {}
 
     def __init__(self) -> None:
-        self.found: list[Address] | OSError | UnicodeError | None = None
+        self.found: list[Address] | Exception | None = None
         #: To be woken when it is over.
         self.wakers: set[Waker] = set()
 
@@ -83,10 +83,10 @@ class Lookup:
         return lookup
 
     def _run(self, host: str, port: int) -> None:
-        found: list[Address] | OSError | UnicodeError
+        found: list[Address] | Exception
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as exc:  # UnicodeError: a label that no IDNA encoder takes
+        except Exception as exc:  # OSError; UnicodeError, for a label that no IDNA encoder takes; whatever: it is over
             found = exc
         with self.lock:
             self.found = found
