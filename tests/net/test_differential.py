@@ -90,7 +90,7 @@ DIFFERENCES = {
     "reset": Difference(
         "loses what stands behind a ping where the connection was reset, since it cannot write the pong",
         "tells all that had arrived, as if the connection had ended in order, and then 1006",
-        "a broken link is no reason to lose data (stock is asked without the reset, or its answer would depend on time)",
+        "a broken link is no reason to lose data (stock is asked without the reset: its answer depends on time)",
         lambda stock, good: replace(stock, answered=(), code=1006),
     ),
     "1002": Difference(
