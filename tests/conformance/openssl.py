@@ -93,7 +93,7 @@ class ServerTls:
 
     def sendall(self, data):
         """Write everything."""
-        if not self._call(lib.SSL_write, data, len(data)):
+        if data and not self._call(lib.SSL_write, data, len(data)):
             raise TimeoutError
 
     def update_keys(self, both):

@@ -53,6 +53,7 @@ class Feed:
 
     def serve(self, talk):
         """Be the script of a `Peer`."""
+        self._subscribed.clear()
         talk.sock = tls = openssl.ServerTls(talk.sock, self._cert_file, self._version)
         try:
             talk.upgrade()
