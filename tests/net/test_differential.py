@@ -3,6 +3,7 @@
 What is better stands in one table, `DIFFERENCES`, with the reason; all else has to be equal.
 """
 
+import contextlib
 import os
 import random
 import socket
@@ -21,6 +22,10 @@ from tests.peer import BINARY, CLOSE, PING, PONG, TEXT, Gone, Peer, close_frame,
 
 #: Room for the peer's answer to the upgrade and for what TLS adds: cuts are made there too.
 OVERHEAD_BYTES = 200
+
+
+#: Holds small segments back until it is taken away; where there is none, this one changes nothing.
+CORK = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,15 @@ DIFFERENCES = {
 
 @dataclass(frozen=True)
 class Case:
-    """A stream, how the peer goes on after it, how ours differs, and the events before a fault in it."""
+    """A stream, with what comes after it.
+
+    Attributes:
+        stream: What the peer sends after the upgrade.
+        ending: What it does then: ``"wait"`` for the client's close frame, ``"end"`` its direction, ``"notify"`` by TLS
+            alone that it ends, or ``"reset"`` the connection.
+        differs: The row of `DIFFERENCES`.
+        good: How many events come before a fault.
+    """
 
     stream: bytes
     ending: str = "wait"
@@ -193,6 +206,8 @@ CASES = {
     "an end in a long frame": Case(text(1) + text(2, 90_000)[:70_000], "end", "1006"),
     "an end between fragments": Case(text(1) + frame("{", fin=False), "end", "1006"),
     "an end in a ping": Case(text(1) + frame(b"hello", PING)[:4], "end", "1006"),
+    "a good-bye of TLS": Case(text(1), "notify", "1006"),
+    "a good-bye of TLS in a frame": Case(text(1) + text(2)[:9], "notify", "1006"),
     "a reset between frames": Case(text(1), "reset", "reset"),
     "a reset in a frame": Case(text(1) + text(2)[:9], "reset", "reset"),
     "a reset behind a ping": Case(text(1) + frame(b"hi", PING) + text(2), "reset", "reset"),
@@ -220,14 +235,34 @@ CASES = {
 }
 
 
+def say_good_bye(sock):
+    """Say over TLS that the stream ends, in one piece with what was sent before, but send no FIN; the client must end."""
+    sock.setblocking(False)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        sock.unwrap()
+    sock.setsockopt(socket.IPPROTO_TCP, CORK, 0)
+    sock.settimeout(5)
+    try:
+        sock.unwrap()
+    except TimeoutError:
+        return (("the client waits for more", b""),)
+    except OSError:
+        pass  # it ended without a good-bye
+    return ()
+
+
 def serve(talk, case):
     """Send the stream and go on as the case says; return what the client sent, up to its close frame."""
+    if case.ending == "notify":
+        talk.sock.setsockopt(socket.IPPROTO_TCP, CORK, 1)
     talk.upgrade()
     talk.send(case.stream)
     if case.ending == "reset":
         talk.reset()
         return ()
-    if case.ending == "end":
+    if case.ending == "notify" and isinstance(talk.sock, ssl.SSLSocket):
+        return say_good_bye(talk.sock)
+    if case.ending in ("end", "notify"):
         # By another descriptor: `SSLSocket.shutdown` forgets the encryption of the other direction too.
         with socket.socket(fileno=os.dup(talk.sock.fileno())) as plain:
             plain.shutdown(socket.SHUT_WR)
