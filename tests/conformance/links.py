@@ -155,6 +155,10 @@ def run_stock(url, listener, *, tls=None):
         text = isinstance(message, str)
         listener.message(message.encode() if text else message, TEXT if text else BINARY, app)
 
+    def on_error(app, error):
+        if isinstance(error, websocket.ABNF) and error.data:  # 1.9.0 told of a close frame here alone
+            end.append((int.from_bytes(error.data[:2], "big"), error.data[2:].decode() or None))
+
     # Not its own socket, which it leaves to the collector when a link is lost.
     sock = socket.create_connection((parts.hostname, parts.port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as on its own
@@ -166,6 +170,7 @@ def run_stock(url, listener, *, tls=None):
         on_message=on_message,
         on_ping=lambda app, payload: listener.control("ping", bytes(payload)),
         on_pong=lambda app, payload: listener.control("pong", bytes(payload)),
+        on_error=on_error,
         on_close=lambda app, code, reason: end.append((code, reason)),
     )
     # A loop that never returns would hang the tests: it is cut off instead.

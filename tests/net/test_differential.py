@@ -236,7 +236,7 @@ CASES = {
 
 
 def say_good_bye(sock):
-    """Say over TLS that the stream ends, in one piece with what was sent before, but send no FIN; the client must end."""
+    """Say over TLS that the stream ends, in one piece with what came before, but send no FIN: the client must end."""
     sock.setblocking(False)
     with contextlib.suppress(ssl.SSLWantReadError):
         sock.unwrap()
