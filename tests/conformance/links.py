@@ -48,11 +48,12 @@ class CutSocket(socket.socket):
     #: Where to cut, as counts of bytes read from here on, the nearest first.
     cuts = ()
 
-    def recv(self, size):
+    def recv_into(self, buffer, size=0):
         """Read no further than the next cut."""
-        chunk = super().recv(min(size, self.cuts[0]) if self.cuts else size)
-        self.cuts = [cut - len(chunk) for cut in self.cuts if cut > len(chunk)]
-        return chunk
+        room = memoryview(buffer)[: size or None]
+        got = super().recv_into(room[: self.cuts[0]] if self.cuts else room)
+        self.cuts = [cut - got for cut in self.cuts if cut > got]
+        return got
 
 
 class Reader(FrameReader):
@@ -135,6 +136,7 @@ def run_ours(url, listener, *, tls=None, cuts=(), limit=32 << 20):
         app = OurApp(url, wire, Owner(listener), limit)
         app.reader = Reader(app)
         app.run_forever()
+        assert not cuts or sock.cuts != sorted(cuts), "the wire reads by another call than the one that cuts"
         return app.loss
 
 
