@@ -402,6 +402,10 @@ class FrameReader(DispatcherBase):
         if not body:
             self.app.send_close(1000)
             return Loss(1005, "closed without a code")
-        code = int.from_bytes(body[:2], "big")
-        self.app.send_close(code)
-        return Loss(code, body[2:].decode("utf-8", "replace"))
+        code = answer = int.from_bytes(body[:2], "big")
+        try:
+            reason = body[2:].decode()
+        except UnicodeDecodeError:
+            reason, answer = body[2:].decode("utf-8", "replace"), 1007
+        self.app.send_close(answer)
+        return Loss(code, reason)
