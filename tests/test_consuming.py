@@ -455,8 +455,7 @@ def test_a_slow_reader_meets_the_policy(overflow, world, connect):
         ids = [int(ws.get(timeout=5)["data"][0]["tradeId"]) for _ in range(60)]
         assert other.stream.messages > paused
     else:
-        lost = watch.wait("overflow")
-        assert lost.arg == BTC and lost.lost >= 1
+        assert watch.wait("overflow", arg=BTC).lost >= 1
         eventually(lambda: ws.stats()["queue"]["dropped"] > 20)
         assert ws.msgQueue.qsize() <= 10
         if overflow == "error":
