@@ -73,7 +73,12 @@ class Clock:
         self._worker.submit(self._synchronise)
 
     def wait(self, timeout: float) -> bool:
-        """Wait until `settled`, or until the worker is stopped; `timeout` seconds at the most. Return whether it is."""
+        """Wait until `settled`, or until the worker is stopped; `timeout` seconds at the most. Return whether it is.
+
+        On the worker's own thread it does not wait: the answer would have to come from there.
+        """
+        if self._worker.is_current():
+            return self.settled
         with self._turned:
             self._turned.wait_for(lambda: self.settled or self._worker.stopped, timeout)
         return self.settled

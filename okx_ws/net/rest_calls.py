@@ -8,20 +8,21 @@ deadline, and end with the client.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from ..config import Backoff, Credentials, positive
 from ..errors import ConnectionLost, ManagerClosed, OkxWsError, RestError, UsageError
 from ..protocol.auth import rest_headers
 from ..protocol.backoff import delay_before
-from ..protocol.rest import body_of, is_public, target_of, texts_of, verdict_on
+from ..protocol.rest import Verdict, body_of, is_public, target_of, texts_of, verdict_on
 from ..protocol.rest_limits import LimitKey, RestBudget, limit_key
 from .proxy import is_loopback
 from .rest import is_lasting, is_unsent
@@ -35,6 +36,9 @@ BACKOFF = Backoff(first_s=0.25, cap_s=4.0)
 
 #: How long OKX's clock is waited for before a request is signed with ours.
 CLOCK_PATIENCE_S = 2.0
+
+#: No call lasts longer, whatever it was told: the system's own waits have a bound.
+LONGEST_S = 86_400.0
 
 #: Limits are counted per address of OKX's, whichever manager of this process asks.
 _budgets: dict[str, RestBudget] = {}
@@ -92,6 +96,18 @@ class LocalTime:
 
     def wait(self, timeout: float) -> bool:
         return True
+
+
+class _Ask(NamedTuple):
+    """One call: what is sent, whether it is signed, what it is counted under, and when its time is up."""
+
+    method: str
+    path: str
+    target: str
+    body: str
+    signed: bool
+    key: LimitKey
+    until: float
 
 
 class RestCalls:
@@ -156,42 +172,61 @@ class RestCalls:
         Raises:
             UsageError, ManagerClosed, RestError, ConnectionLost: See `RestClient`.
         """
-        self.guard()
-        until = self._now() + positive("timeout", timeout)
+        until = self._now() + min(positive("timeout", timeout), LONGEST_S)
         texts = texts_of(params)
         target, text = target_of(path, texts), body_of(body)
         if signed is None:
             signed = not is_public(path)
+        key = limit_key(method, path, {**texts, **_texts_in(body)}, self._user)
+        ask = _Ask(method, path, target, text, signed, key, until)
+        self.guard()
         if signed:
             self._check_key(path)
-        counted = {**texts, **texts_of(_scalars(body))} if isinstance(body, Mapping) else texts
-        key = limit_key(method, path, counted, self._user)
-        attempt, error = 0, None
+        error: ConnectionLost | RestError | None = None
         doubted = self._local  # nothing comes of doubting our own clock
-        while True:
-            attempt += 1
-            self._wait_for_room(key, until, path, error)
+        for attempt in itertools.count(1):
+            self._wait_for_room(ask, error)
             try:
-                headers = self._signed(method, target, text, until) if signed else None
-                return self._transport.ask(method, target, until, headers, text)
+                return self._send(ask)
             except (ConnectionLost, RestError) as exc:
                 error = exc
-                verdict = "final" if isinstance(exc, ConnectionLost) and is_lasting(exc) else verdict_on(exc)
-            if verdict == "full":
-                with _budgets_lock:
-                    self._budget().full(key, self._now())
-            if verdict == "clock":
-                self._clock.doubt()
-            if method != "GET":
-                raise _with_doubt(error)
+            verdict = self._heed(ask, error)
             if verdict == "final" or (verdict == "clock" and doubted):
-                raise error
+                break
             doubted = doubted or verdict == "clock"
             delay = 0.0 if verdict == "clock" else delay_before(attempt, BACKOFF, self._draw())
             if self._now() + delay >= until:
-                raise error
+                break
             log.info("%s; again in %.2f s", error, delay)
             self._pause(delay)
+        assert error is not None  # only a failure leads here
+        raise error
+
+    def _send(self, ask: _Ask) -> list[Any]:
+        headers = None
+        if ask.signed:
+            self._clock.want()
+            self._clock.wait(max(0.0, min(CLOCK_PATIENCE_S, ask.until - self._now())))
+        self.guard()  # a wait may have ended because of close()
+        if self._now() >= ask.until:
+            raise RestError("", "the time was up before anything was sent", path=ask.path)
+        if ask.signed:
+            headers = rest_headers(self._credentials, self._clock.now_s(), ask.method, ask.target, ask.body)
+        return self._transport.ask(ask.method, ask.target, ask.until, headers, ask.body)
+
+    def _heed(self, ask: _Ask, error: ConnectionLost | RestError) -> Verdict:
+        """Take note of what a failure says; return what can be done. What was posted raises: it is sent once."""
+        verdict: Verdict = verdict_on(error)
+        if isinstance(error, ConnectionLost) and is_lasting(error):
+            verdict = "final"
+        if verdict == "full":
+            with _budgets_lock:
+                self._budget().full(ask.key, self._now())
+        if verdict == "clock":
+            self._clock.doubt()
+        if ask.method != "GET":
+            raise _with_doubt(error)
+        return verdict
 
     def _check_key(self, path: str) -> None:
         if not self._credentials:
@@ -206,22 +241,16 @@ class RestCalls:
                 " use https://"
             )
 
-    def _signed(self, method: str, target: str, body: str, until: float) -> dict[str, str]:
-        self._clock.want()
-        self._clock.wait(max(0.0, min(CLOCK_PATIENCE_S, until - self._now())))
-        self.guard()  # the wait may have ended because of close()
-        return rest_headers(self._credentials, self._clock.now_s(), method, target, body)
-
     def _budget(self) -> RestBudget:
         return _budgets.setdefault(self._transport.url, RestBudget())
 
-    def _wait_for_room(self, key: LimitKey, until: float, path: str, error: OkxWsError | None) -> None:
-        """Wait until OKX's limit has room, if it has some before `until`."""
+    def _wait_for_room(self, ask: _Ask, error: OkxWsError | None) -> None:
+        """Wait until OKX's limit has room, if it has some in time; `error` is that of the last attempt."""
         with _budgets_lock:
-            at = self._budget().reserve(key, self._now(), until)
+            at = self._budget().reserve(ask.key, self._now(), ask.until)
         if at is None:
             told = "OKX's limit for it has no room before the time is up; nothing was sent"
-            raise error or RestError("", told, "ask less often, or give it a longer timeout", path=path)
+            raise error or RestError("", told, "ask less often, or give it a longer timeout", path=ask.path)
         self._pause(at - self._now())
 
     def _pause(self, seconds: float) -> None:
@@ -253,6 +282,7 @@ def _with_doubt(error: ConnectionLost | RestError) -> ConnectionLost | RestError
     return error
 
 
-def _scalars(body: Mapping[Any, Any]) -> dict[str, object]:
+def _texts_in(body: object) -> dict[str, str]:
     """Return the fields of a body that a limit may be counted by."""
-    return {name: value for name, value in body.items() if isinstance(value, str) and value}
+    fields = body if isinstance(body, Mapping) else {}
+    return {name: value for name, value in fields.items() if isinstance(value, str)}

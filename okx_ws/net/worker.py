@@ -55,6 +55,10 @@ class RestWorker:
             self._thread.join(max(0.0, until - time.monotonic()))
         return self._thread is None or not self._thread.is_alive()
 
+    def is_current(self) -> bool:
+        """Tell whether the calling thread is this one."""
+        return self._thread is threading.current_thread()
+
     def _run(self) -> None:
         while (job := self._next()) is not None:
             try:

@@ -5,15 +5,18 @@ import datetime
 import hashlib
 import hmac
 import json
-import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from okx_ws.exchange import Account, LocalExchange, rest_market
 from okx_ws.exchange.instruments import make_instruments
 from okx_ws.exchange.markets import World
 from okx_ws.exchange.rest import REQUESTS, RestDesk
+from okx_ws.exchange.rest_market import MarketPages
 from tests.exchange.client import get, talk
 from tests.watch import eventually
 
@@ -199,6 +202,26 @@ def test_what_cannot_be_asked_is_refused(target, code, desk):
     """In OKX's envelope, with its code."""
     status, answer = desk.answer("GET", target)
     assert (answer["code"], answer["data"]) == (code, []) and status == (400 if code == "50014" else 200)
+
+
+TARGETS = st.builds(
+    lambda path, query: f"{path}?{urllib.parse.urlencode(query)}",
+    st.sampled_from(["", "//[", *MarketPages(World(make_instruments(NOW_MS, False), NOW_MS, 1), lambda: NOW_MS).paths]),
+    st.dictionaries(
+        st.sampled_from("instType instId instFamily uly bar limit after before type sz state".split()),
+        st.sampled_from(["BTC-USDT", "SPOT", "OPTION", "BTC-USD", "1m", "1Dutc", "1", "400", "0", "-1", "scheduled"])
+        | st.text(st.characters(codec="utf-8"), max_size=6),
+    ),
+)
+
+STATE = World(make_instruments(NOW_MS, False), NOW_MS, 1)
+
+
+@given(TARGETS)
+def test_any_question_has_an_answer(target):
+    """Whatever is asked, it is served or refused; it is never our failure (50026)."""
+    status, answer = RestDesk(STATE, lambda: NOW_MS).answer("GET", target)
+    assert status in (200, 400, 404) and answer["code"] != "50026" and isinstance(answer["data"], list)
 
 
 BALANCE = "/api/v5/account/balance?ccy=BTC"

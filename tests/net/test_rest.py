@@ -6,14 +6,19 @@ import logging
 import os
 import random
 import ssl
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 import traceback
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import requests
 import responses
+import trustme
 
 from okx_ws import ConnectionLost, ManagerClosed, RestClient, RestError, UsageError
 from okx_ws.config import Credentials
@@ -156,6 +161,30 @@ def test_a_server_that_never_finishes_costs_the_deadline(script, plain):
     with pytest.raises(ConnectionLost, match="timed out|Read timed out"):
         one.ask("GET", PATH, start + 0.4)
     assert 0.3 < time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize("script", [drip, drip_body, mute])
+def test_the_deadline_holds_over_tls(script, peer):
+    """Acceptance 89: the same, of what is encrypted."""
+    authority, server, client = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    one = RestTransport(f"https://127.0.0.1:{peer(script, context=server).port}", client)
+    start = time.monotonic()
+    with pytest.raises(ConnectionLost, match="timed out"):
+        one.ask("GET", PATH, start + 0.4)
+    assert 0.3 < time.monotonic() - start < 1
+    one.close()
+
+
+def test_a_host_that_cannot_be_reached_costs_the_deadline(black_hole):
+    """Acceptance 89: connecting has a bound of its own, and the call's."""
+    one = RestTransport(f"http://127.0.0.1:{black_hole}", ssl.create_default_context())
+    start = time.monotonic()
+    with pytest.raises(ConnectionLost, match="timed out"):
+        one.ask("GET", PATH, start + 0.3)
+    assert time.monotonic() - start < 1
+    one.close()
 
 
 def test_an_answer_without_end_is_cut(plain, monkeypatch):
@@ -463,6 +492,23 @@ def test_a_wait_ends_when_the_client_is_stopped():
     assert len(script.waits) == 1
 
 
+def test_time_that_is_up_sends_nothing():
+    """OKX's clock may take all there is: an order that leaves in the last moment would have an unknown end."""
+    clock = Clock()
+    script = Script([{}], clock=clock)
+    clock.wait = lambda timeout: script.wait(timeout)
+    with pytest.raises(RestError, match="before anything was sent"):
+        script.post(body={}, timeout=1.5)
+    assert script.asked == [] and script.time == 1001.5
+
+
+def test_a_very_long_time_is_a_day():
+    """The system's own waits have a bound; nobody waits for 1e300 seconds."""
+    script = Script([{}])
+    script.get(timeout=1e300)
+    assert script.asked[0][2] == 1000.0 + 86_400
+
+
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), "1", None])
 def test_a_time_out_is_a_number(timeout):
     """There is no call without one."""
@@ -691,6 +737,15 @@ def test_a_call_on_a_links_own_thread_is_refused_at_once(exchange, connect):
     assert len(exchange.rest.requests) == 1
 
 
+def test_the_background_worker_may_ask_too(exchange, connect):
+    """A signed question on the thread that asks for the clock does not wait for itself."""
+    ws = connect(exchange, **exchange.credentials)
+    found, start = [], time.monotonic()
+    ws._worker.submit(lambda: found.append(ws.rest.balance()))
+    eventually(lambda: found)
+    assert time.monotonic() - start < 1 and found[0][0]["details"]
+
+
 def test_a_handler_may_ask(exchange, connect):
     """It has a thread of its own."""
     ws = connect(exchange)
@@ -836,6 +891,35 @@ def test_a_clock_that_is_known_is_not_asked_again(exchange, connect):
     ws.subscribe("account").wait(5)
     ws.rest.balance()
     assert exchange.rest.requests.count("GET /api/v5/public/time") == 3
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [("global", "openapi.okx.com"), ("us", "us.okx.com"), ("eea", "eea.okx.com"), ("tr", "tr.okx.com")],
+)
+def test_each_region_has_its_host(region, host, connect):
+    """okx-protocol 1.1; demo trading too."""
+    assert repr(connect(region=region).rest) == repr(connect(region=region, sandbox=True).rest)
+    assert repr(connect(region=region).rest) == f"<RestClient of {host}>"
+
+
+@pytest.mark.parametrize("call", ["ws.rest.ticker('BTC-USDT')", "ws.rest.balance()"])
+def test_a_program_that_only_asks_ends_by_itself(call, exchange):
+    """Without close: no hang, nothing on stderr."""
+    program = f"""
+        from okx_ws import OkxWebSocketManager
+        ws = OkxWebSocketManager(urls={exchange.urls}, **{exchange.credentials})
+        print(len({call}))
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
 def test_floats_are_refused_before_anything_is_sent(exchange, connect):

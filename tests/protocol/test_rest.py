@@ -155,6 +155,39 @@ def test_numbers_are_never_changed():
     assert read_answer(200, b'{"code":"0","msg":"","data":[["1","2"]]}', "/x") == [["1", "2"]]
 
 
+def test_every_captured_answer_is_read_as_it_is(frames):
+    """Real instruments of five types: every text unchanged, nothing is a float."""
+    bodies = sorted(frames.glob("rest_*.json"))
+    assert len(bodies) == 5
+    for body in bodies:
+        rows = read_answer(200, body.read_bytes(), "/api/v5/public/instruments")
+        assert rows == json.loads(body.read_text())["data"] and len(rows) > 5
+        assert {type(value) for row in rows for value in row.values()} == {str}
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["0", "1", "50011"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["code", "msg", "data", "sCode", "sMsg", "x"]), inner, max_size=4),
+)
+
+
+@given(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()), st.integers(100, 599))
+def test_any_answer_is_rows_or_a_typed_error(payload, status):
+    """Acceptance 89: whatever a server says; a success is rows and nothing else."""
+    try:
+        rows = read_answer(status, payload, "/x")
+    except RestError as exc:
+        assert exc.status == status and isinstance(exc.code, str) and str(exc)
+    else:
+        assert 200 <= status < 300 and all(isinstance(row, (dict, list)) for row in rows)
+
+
 @pytest.mark.parametrize(
     ("status", "payload", "code", "told"),
     [
