@@ -20,7 +20,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
+import urllib3  # what requests is made of, and whose errors it lets through
 from requests.adapters import HTTPAdapter
 
 from ..config import Credentials
@@ -45,7 +45,13 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 65_536
 
 #: What requests, and what it is made of, raise; ValueError: for an address or a proxy it cannot use.
-FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+FAILURES = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
 
 
 class _Bounded(io.RawIOBase):

@@ -114,6 +114,12 @@ def test_a_path_is_okxs(path):
         target_of(path, {})
 
 
+def test_half_a_character_cannot_be_sent():
+    """A lone surrogate has no bytes."""
+    with pytest.raises(UsageError, match="a parameter cannot be sent"):
+        target_of(BALANCE, {"ccy": "\ud800"})
+
+
 def test_a_body_is_exact_json():
     """Compact, in order; Decimals as texts, true as true, None left out; lists for batches."""
     assert body_of({"sz": Decimal("0.10"), "on": True, "n": 7, "px": None, "t": "é"}) == (
