@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..config import Credentials
-from ..errors import RestError
+from ..errors import RestError, UsageError
 from .rest_calls import RestCalls, Time, Transport
 
 __all__ = ["RestClient"]
@@ -215,6 +215,8 @@ class RestClient:
         self, instId: str, *, ordId: Value = None, clOrdId: str | None = None, timeout: float = TIMEOUT_S
     ) -> list[dict[str, Any]]:
         """Return one order, in a list, by OKX's id or by yours; `RestError` 51603 if there is none."""
+        if ordId is None and clOrdId is None:
+            raise UsageError("order needs an ordId or a clOrdId")
         asked: dict[str, Value] = {"instId": instId, "ordId": ordId, "clOrdId": clOrdId}
         return self._some("/api/v5/trade/order", timeout, asked)
 

@@ -1,6 +1,7 @@
 """`net.rest`: one exchange of HTTP, with servers that misbehave; over real sockets and real TLS."""
 
 import ssl
+import threading
 import time
 
 import pytest
@@ -230,3 +231,42 @@ def test_rest_verifies_with_the_same_context_as_the_links(tls_exchange):
     with pytest.raises(ConnectionLost, match="CERTIFICATE_VERIFY_FAILED"):
         bad.server_time_s()
     bad.close()
+
+
+def test_an_answer_that_comes_too_late_is_nobody_elses(plain):
+    """Acceptance 89: after a time-out, the next question is not given the answer to the last one."""
+
+    def script(talk):
+        number = talk.number
+        talk.read_head()
+        talk.pause(0.3 if number == 1 else 0)
+        talk.send(http('{"code":"0","data":[{"last":"%d"}]}' % number))
+        talk.pause(30)
+
+    one = plain(script)
+    with pytest.raises(ConnectionLost):
+        one.ask("GET", PATH, time.monotonic() + 0.15)
+    assert one.ask("GET", PATH, time.monotonic() + 5) == [{"last": "2"}]
+
+
+def test_many_threads_have_a_session_each(plain):
+    """Calls at the same time do not wait for each other; their sessions are used again afterwards."""
+    together = threading.Barrier(4, timeout=5)
+
+    def script(talk):
+        while True:
+            talk.read_head()
+            together.wait()
+            talk.send(GOOD)
+
+    one, found = plain(script), []
+    for _ in range(2):
+        threads = [
+            threading.Thread(target=lambda: found.append(one.ask("GET", PATH, time.monotonic() + 5))) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert found == [[{"last": "1.10"}]] * 8
+    assert len(one._idle) == 4

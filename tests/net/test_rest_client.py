@@ -74,7 +74,9 @@ def test_the_account_is_what_okx_sends(exchange, connect):
     with pytest.raises(RestError, match="51603") as caught:
         rest.order("BTC-USDT", clOrdId="mine")
     assert caught.value.status == 200
-    assert rest.post("/api/v5/trade/cancel-all-after", {"timeOut": "0", "tag": "é"[:0]})[0]["triggerTime"] == "0"
+    with pytest.raises(UsageError, match="ordId or a clOrdId"):
+        rest.order("BTC-USDT")
+    assert rest.post("/api/v5/trade/cancel-all-after", {"timeOut": "0", "tag": "me"})[0]["triggerTime"] == "0"
     assert len(rest.get("/api/v5/account/instruments", instType="SPOT")) == 4
 
 
