@@ -26,6 +26,7 @@ from .errors import (
 )
 from .events import Event
 from .legacy import OkxWebSocketManager
+from .net.rest_client import RestClient
 from .subscription import Subscription
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "OkxWsError",
     "ProtocolError",
     "QueueOverflow",
+    "RestClient",
     "RestError",
     "SubscribeError",
     "Subscription",

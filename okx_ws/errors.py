@@ -10,14 +10,14 @@
   * ExchangeError                      OKX said no: ``code`` and ``msg`` as it sent them
     * LoginError
     * SubscribeError                   also carries ``arg``
-    * RestError                        also carries ``status`` and ``path``
+    * RestError                        also carries ``status``, ``path`` and ``data``
 
 Codes stay strings, as OKX sends them. An exception that wraps another one keeps it as ``__cause__``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -101,7 +101,7 @@ class ExchangeError(OkxWsError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.msg}" + (f" ({self.remedy})" if self.remedy else "")
+        return (f"{self.code}: " if self.code else "") + self.msg + (f" ({self.remedy})" if self.remedy else "")
 
 
 class LoginError(ExchangeError):
@@ -126,13 +126,24 @@ class RestError(ExchangeError):
     Attributes:
         status: The HTTP status; None if there was none.
         path: What was asked for.
+        data: The rows that came with the refusal, as OKX sent them: with code 1 all of them failed, with 2 some, each
+            with its ``sCode`` and ``sMsg``.
     """
 
-    def __init__(self, code: str, msg: str, remedy: str = "", status: int | None = None, path: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        msg: str,
+        remedy: str = "",
+        status: int | None = None,
+        path: str = "",
+        data: Sequence[Any] = (),
+    ) -> None:
         super().__init__(code, msg, remedy)
         self.status = status
         self.path = path
-        self.args = (code, msg, remedy, status, path)
+        self.data = list(data)
+        self.args = (code, msg, remedy, status, path, self.data)
 
     def __str__(self) -> str:
         status = f" (HTTP {self.status})" if self.status is not None else ""

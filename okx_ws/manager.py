@@ -22,7 +22,9 @@ from .handlers import EventHandler, EventSink, Handler
 from .net.clock import Clock
 from .net.connection import Connection, Wish
 from .net.proxy import check_proxy, is_loopback
-from .net.rest import RestClient, RestWorker
+from .net.rest import RestTransport
+from .net.rest_client import RestClient
+from .net.worker import RestWorker
 from .protocol import codec, gaps
 from .protocol.auth import login_request
 from .protocol.routing import Outlet
@@ -140,10 +142,11 @@ class Manager:
         #: Told in the errors of refused logins, whose cause is most often here.
         self._where = f", region {region!r}, {'demo' if sandbox else 'live'}"
         self._worker = RestWorker()
-        self._rest = RestClient(self._urls["rest"], self._settings.tls, proxy, sandbox)
+        self._transport = RestTransport(self._urls["rest"], self._settings.tls, proxy, sandbox, self._credentials)
         self._clock: Clock | None = None
         if self._credentials and clock_sync:
-            self._clock = Clock(self._rest, self._worker, self._reporter.tell, self._clock_ready)
+            self._clock = Clock(self._transport, self._worker, self._reporter.tell, self._clock_ready)
+        self._rest = RestClient(self._transport, self._credentials, self._clock, self._check_rest)
         self._switchboard = Switchboard(self._settings, self._reporter)
         #: For `Connection`.
         self._raw: Outlet | None = None
@@ -571,6 +574,14 @@ class Manager:
             "events_dropped": self._reporter.thread.events_dropped,
         }
 
+    @property
+    def rest(self) -> RestClient:
+        """OKX's REST API: market data, and with a key the account; see `RestClient`. Its calls block.
+
+        They raise `UsageError` on a link's own thread (inline), and `ManagerClosed` once the manager is closed.
+        """
+        return self._rest
+
     # ------------------------------------------------------------------ the end
 
     def close(self, timeout: float = 5.0) -> None:
@@ -602,8 +613,8 @@ class Manager:
         connections = list(self._connections.values())
         for connection in [connection for connection in connections if not connection.join(until)]:
             connection.abort()
-        if self._worker.join(min(until, time.monotonic() + REST_PATIENCE_S)):
-            self._rest.close()
+        self._worker.join(min(until, time.monotonic() + REST_PATIENCE_S))
+        self._transport.close()
         self._finish()
         if not self._reporter.thread.join(until):
             log.warning("a handler is still running after %s s; it is left behind", timeout)
@@ -616,6 +627,9 @@ class Manager:
         for connection in connections:
             connection.stop()
         self._worker.stop()
+        self._rest.stop()
+        if self._clock is not None:
+            self._clock.wake()  # the worker will not
         if all(connection.failure is not None for connection in connections):
             self._finish()  # no link is left to do it
 
@@ -678,6 +692,12 @@ class Manager:
         self._check_process()
         if self._closing:
             raise ManagerClosed("the manager is closed")
+
+    def _check_rest(self) -> None:
+        """Raise if no REST call may be made now. Its clock may start a thread, so the end of the process matters."""
+        self.check_may_block()
+        self._check_open()
+        process.watch(self)
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():

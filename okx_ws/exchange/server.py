@@ -31,7 +31,8 @@ from .listeners import Tracked, hang_up, make_certificate, stop_accepting
 from .markets import World
 from .recent import Recent
 from .replay import Recording
-from .rest import HttpServer, RestDesk
+from .rest import RestDesk
+from .rest_server import HttpServer
 from .rows import status_row
 
 __all__ = ["LocalExchange"]
@@ -73,7 +74,8 @@ class LocalExchange:
         idle_s: Seconds without traffic until a connection is closed with 4004.
         accounts: Who may log in; one account with `credentials` if not given.
         echo_error_ids: Repeat a request's id in an error (OKX's docs do, captures do not show it).
-        strict: Keep OKX's limits: 3 new connections a second (HTTP 429), 480 requests an hour on one (60014).
+        strict: Keep OKX's limits: 3 new connections a second (HTTP 429), 480 requests an hour on one (60014),
+            and those of each REST endpoint (50011 with HTTP 429).
         close_failed_logins: Close with 4001 after a login that failed.
 
     Raises:
@@ -113,7 +115,7 @@ class LocalExchange:
             strict=strict,
             close_failed_logins=close_failed_logins,
         )
-        self.rest = RestDesk(self.world, self._clock_ms)
+        self.rest = RestDesk(self.world, self._clock_ms, self.hub.accounts, strict)
         #: Seconds added to the server's own clock.
         self.clock_skew_s = 0.0
         #: Monotonic times of the newest WebSocket handshakes that succeeded.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
 from ..errors import OkxWsError
 from ..events import Event
 from ..protocol.clock import Sample, offset_of
-from .rest import RestClient, RestWorker
+from .rest import RestTransport
+from .worker import RestWorker
 
 __all__ = ["Clock"]
 
@@ -37,7 +39,7 @@ class Clock:
     """
 
     def __init__(
-        self, rest: RestClient, worker: RestWorker, tell: Callable[[Event], None], changed: Callable[[], None]
+        self, rest: RestTransport, worker: RestWorker, tell: Callable[[Event], None], changed: Callable[[], None]
     ) -> None:
         self._rest = rest
         self._worker = worker
@@ -45,6 +47,8 @@ class Clock:
         self._changed = changed
         self._wanted = False
         self._told = False
+        # Re-entrant: `wake` may come from a signal handler that interrupted this very thread inside.
+        self._turned = threading.Condition(threading.RLock())
         #: An offset is known that is not in doubt.
         self.known = False
         #: There is nothing to wait for: it is known, or could not be asked.
@@ -68,6 +72,22 @@ class Clock:
         self._wanted = True
         self._worker.submit(self._synchronise)
 
+    def wait(self, timeout: float) -> bool:
+        """Wait until `settled`, or until the worker is stopped; `timeout` seconds at the most. Return whether it is.
+
+        On the worker's own thread it does not wait: the answer would have to come from there.
+        """
+        if self._worker.is_current():
+            return self.settled
+        with self._turned:
+            self._turned.wait_for(lambda: self.settled or self._worker.stopped, timeout)
+        return self.settled
+
+    def wake(self) -> None:
+        """Have those look who wait: it is settled, or the worker was stopped."""
+        with self._turned:
+            self._turned.notify_all()
+
     def _synchronise(self) -> None:
         try:
             samples = [self._ask() for _ in range(QUESTIONS) if not self._worker.stopped]
@@ -88,6 +108,7 @@ class Clock:
 
     def _settle(self, known: bool) -> None:
         self.known, self.settled = known, True
+        self.wake()
         self._changed()
 
     def _ask(self) -> Sample:

@@ -1,6 +1,6 @@
 """What OKX's codes mean for a client, and what to do about them: tables.
 
-Source: OKX v5 docs, "Error Code: WebSocket" and "WebSocket: Connect", read June 2026; field reports for the remedies.
+Source: OKX v5 docs, "Error Code" and "WebSocket: Connect", read June 2026; field reports for the remedies.
 A code that stands nowhere here refuses one request for good, and is told with OKX's own words.
 """
 
@@ -11,6 +11,9 @@ __all__ = [
     "CLOSE_CODES",
     "FATAL_CLOSES",
     "LOGIN_CODES",
+    "REST_BUSY_CODES",
+    "REST_CLOCK_CODES",
+    "REST_LIMIT_CODES",
     "RETRY_CODES",
     "SLOW_CLOSES",
     "WHOLE_REQUEST_CODES",
@@ -31,6 +34,15 @@ LOGIN_RETRY_CODES = frozenset({"60014", "60023", "63999", "50001", "50011", "500
 
 #: The refusal concerns the request as a whole, not one of its args.
 WHOLE_REQUEST_CODES = frozenset({"60012", "60014", "60019"})
+
+#: REST: busy, unavailable, or a time-out of OKX's own: the same question is right, later.
+REST_BUSY_CODES = frozenset({"50001", "50004", "50013", "50026"})
+
+#: REST: too many requests.
+REST_LIMIT_CODES = frozenset({"50011", "50061"})
+
+#: REST: the timestamp is too old, or none.
+REST_CLOCK_CODES = frozenset({"50102", "50112"})
 
 #: WebSocket close code → what OKX means by it.
 CLOSE_CODES = {
@@ -74,6 +86,21 @@ REMEDIES = {
     "64002": "this channel is not on /business: pass endpoint='public'",
     "64003": "the account's fee tier is too low for this channel (VIP)",
     "64004": "books-l2-tbt of the same instrument excludes books and books50-l2-tbt on one connection",
+    "50004": "OKX ran out of time: an order may have been carried out or not; ask for it",
+    "50011": "too many requests",
+    "50026": "OKX failed: an order may have been carried out or not; ask for it",
+    "50035": "the key must be bound to an IP address first",
+    "50038": "this is not available in demo trading",
+    "50061": "too many requests of this account",
+    "50102": "the timestamp was more than 30 s off: synchronise this machine's clock, or leave clock_sync on",
+    "50105": "check the passphrase: it is the one chosen when the key was made, not the account's password",
+    "50111": "check OKX_API_KEY",
+    "50112": "the timestamp was more than 30 s off: synchronise this machine's clock, or leave clock_sync on",
+    "50113": "check the secret key",
+    "50119": "a good key gets this on the wrong host: it may belong to another region",
+    "50120": "the key lacks the permission for this",
+    "51000": "a parameter is wrong or missing",
+    "51001": "check the instrument's spelling, and that it exists and is not expired",
     "50101": "the key is for the other environment: a demo key needs sandbox=True, a live key sandbox=False",
     "50110": "this machine's address is not on the key's IP list",
 }

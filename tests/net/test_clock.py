@@ -1,14 +1,11 @@
-"""The clock: logins are signed with OKX's time, whatever this machine's clock says; and REST that misbehaves."""
+"""The clock: logins are signed with OKX's time, whatever this machine's clock says; and the worker that asks it."""
 
-import ssl
 import time
 
 import pytest
-import requests
-import responses
 
-from okx_ws import ConnectionLost, LoginError, RestError
-from okx_ws.net.rest import RestClient, RestWorker
+from okx_ws import LoginError
+from okx_ws.net.worker import RestWorker
 from okx_ws.protocol.clock import Sample, offset_of
 from tests.watch import Watch, eventually
 
@@ -88,78 +85,6 @@ def test_rest_that_is_mute_holds_up_a_login_for_two_seconds(exchange, peer, conn
     start = time.monotonic()
     ws.close()
     assert time.monotonic() - start < 1
-
-
-@pytest.fixture
-def client():
-    made = RestClient("https://rest.invalid", ssl.create_default_context(), proxy=False)
-    yield made
-    made.close()
-
-
-TIME = "https://rest.invalid/api/v5/public/time"
-
-
-@responses.activate
-def test_the_time_is_read_from_okxs_envelope(client):
-    """Milliseconds as a string."""
-    responses.get(TIME, json={"code": "0", "msg": "", "data": [{"ts": "1779000000123"}]})
-    assert client.server_time_s() == 1779000000.123
-
-
-@pytest.mark.parametrize(
-    ("answer", "code", "told"),
-    [
-        ({"json": {"code": "50011", "msg": "Too Many Requests", "data": []}, "status": 429}, "50011", "HTTP 429"),
-        ({"json": {"code": "50001", "msg": "Service temporarily unavailable"}, "status": 503}, "50001", "unavailable"),
-        ({"json": {"msg": "API key doesn't exist", "code": "50119"}, "status": 401}, "50119", "HTTP 401"),
-        ({"body": "<html>Bad gateway</html>", "status": 502}, "", "not OKX's.*HTTP 502"),
-        ({"body": "<html>hello</html>"}, "", "not OKX's"),
-        ({"json": []}, "", "not OKX's"),
-        ({"json": {"code": "0", "msg": "", "data": []}}, "", "no time"),
-        ({"json": {"code": "0", "msg": "", "data": None}}, "0", "REST"),
-        ({"json": {"code": "0", "data": [{"ts": "soon"}]}}, "", "no time"),
-        ({"status": 302, "headers": {"Location": "https://elsewhere.invalid/"}}, "", "not OKX's.*HTTP 302"),
-    ],
-)
-@responses.activate
-def test_answers_that_are_none_are_typed_errors(answer, code, told, client):
-    """Acceptance 89: 429, 5xx, HTML, empty data, redirects: never a wrong number."""
-    responses.get(TIME, **answer)
-    with pytest.raises(RestError, match=told) as caught:
-        client.server_time_s()
-    assert caught.value.code == code and caught.value.path == "/api/v5/public/time"
-
-
-@pytest.mark.parametrize("fault", [requests.ConnectionError("refused"), requests.Timeout("too slow")])
-@responses.activate
-def test_no_answer_is_a_lost_connection(fault, client):
-    """A typed error, with its cause."""
-    responses.get(TIME, body=fault)
-    with pytest.raises(ConnectionLost, match=str(fault)) as caught:
-        client.server_time_s()
-    assert caught.value.__cause__ is fault
-
-
-def test_demo_trading_is_said(connect):
-    """x-simulated-trading on every request."""
-    client = RestClient("https://rest.invalid", ssl.create_default_context(), sandbox=True)
-    assert client._session.headers["x-simulated-trading"] == "1"
-    client.close()
-
-
-def test_rest_verifies_with_the_same_context_as_the_links(tls_exchange):
-    """A private authority is trusted alone; without it the certificate is refused."""
-    trusting = ssl.create_default_context(cafile=tls_exchange.sslopt["ca_certs"])
-    authorities = trusting.cert_store_stats()
-    good = RestClient(tls_exchange.urls["rest"], trusting)
-    assert abs(good.server_time_s() - time.time()) < 2
-    assert trusting.cert_store_stats() == authorities, "nothing was added to it"
-    good.close()
-    bad = RestClient(tls_exchange.urls["rest"], ssl.create_default_context())
-    with pytest.raises(ConnectionLost, match="CERTIFICATE_VERIFY_FAILED"):
-        bad.server_time_s()
-    bad.close()
 
 
 def test_the_worker_runs_jobs_in_order_of_their_time_and_survives_bad_ones():

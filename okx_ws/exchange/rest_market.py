@@ -1,0 +1,169 @@
+"""REST's market data: the world that the WebSocket feeds show, asked instead of pushed. Pure.
+
+A bar, a trade, a book and its seqId are the same here and there. There is no time before the exchange was started, and
+no bar of a series from before somebody first asked for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from .candles import Candles
+from .channels import make_feed
+from .feeds import single_trades
+from .markets import Market, Trade, Trades, World
+from .rest_answers import Answer, Query, empty, no_place, number_of, ok, page, wrong
+from .rows import ticker_row
+from .rules import CANDLES
+
+__all__ = ["MarketPages", "TradeLog", "listed"]
+
+INST_TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION", "EVENTS")
+STATES = ("scheduled", "ongoing", "pre_open", "completed", "canceled")
+
+#: Trades that are remembered of each market.
+TRADES = 5_000
+
+
+class TradeLog:
+    """The newest trades of all markets; goes along with the world."""
+
+    def __init__(self) -> None:
+        self._trades: dict[str, deque[Trade]] = {}
+
+    def watch(self, ts: int, trades: Trades) -> None:
+        """See a step of the world."""
+        for instId, new in trades.items():
+            self._trades.setdefault(instId, deque(maxlen=TRADES)).extend(new)
+
+    def rows(self, market: Market) -> Iterator[dict[str, str]]:
+        """Give the trades of a market one by one, the newest first."""
+        place = market.instrument
+        for trade in reversed(self._trades.get(place.instId, ())):
+            for tradeId, lots in reversed(single_trades(trade)):
+                yield {
+                    "instId": place.instId,
+                    "side": trade.side,
+                    "sz": place.sz(lots),
+                    "px": place.px(trade.ticks),
+                    "source": "0",
+                    "tradeId": str(tradeId),
+                    "ts": str(trade.ts),
+                }
+
+
+def listed(world: World, query: Query) -> list[dict[str, Any]]:
+    """Return the instruments that were asked for."""
+    instType = type_of(query)
+    if instType == "OPTION" and not (query.get("instFamily") or query.get("uly")):
+        raise empty("instFamily")
+    if instType == "EVENTS" and not query.get("seriesId"):
+        raise empty("seriesId")
+    rows = [market.instrument.row() for market in world.markets.values()]
+    wanted = {key: value for key, value in query.items() if key in ("instType", "instId", "instFamily", "uly")}
+    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    if not found and query.get("instId"):
+        raise no_place()
+    return found
+
+
+def type_of(query: Query) -> str:
+    """Return the type of instruments that was asked for."""
+    if not query.get("instType"):
+        raise empty("instType")
+    if query["instType"] not in INST_TYPES:
+        raise wrong("instType")
+    return query["instType"]
+
+
+class MarketPages:
+    """The endpoints that need no key.
+
+    Args:
+        world: What there is.
+        clock_ms: The server's clock, Unix ms.
+    """
+
+    def __init__(self, world: World, clock_ms: Callable[[], int]) -> None:
+        self._world = world
+        self._clock_ms = clock_ms
+        self._log = TradeLog()
+        world.followers["trades of REST"] = self._log
+        #: Path → what answers.
+        self.paths: dict[str, Callable[[Query], Answer]] = {
+            "/api/v5/public/time": lambda query: ok([{"ts": str(self._clock_ms())}]),
+            "/api/v5/public/instruments": lambda query: ok(listed(self._world, query)),
+            "/api/v5/market/ticker": lambda query: ok([self._ticker(self._market(query))]),
+            "/api/v5/market/tickers": self._tickers,
+            "/api/v5/market/books": self._book,
+            "/api/v5/market/candles": self._candles,
+            "/api/v5/market/history-candles": self._history_candles,
+            "/api/v5/market/trades": self._trades,
+            "/api/v5/market/history-trades": self._history_trades,
+            "/api/v5/system/status": self._status,
+        }
+
+    def _market(self, query: Query) -> Market:
+        if not query.get("instId"):
+            raise empty("instId")
+        market = self._world.markets.get(query["instId"])
+        if market is None:
+            raise no_place()
+        return market
+
+    def _ticker(self, market: Market) -> dict[str, Any]:
+        return {**ticker_row(market), "ts": str(self._world.ts)}
+
+    def _tickers(self, query: Query) -> Answer:
+        instType = type_of(query)
+        if instType == "MARGIN":
+            raise wrong("instType")
+        family = query.get("instFamily") or query.get("uly")
+        places = [market for market in self._world.markets.values() if market.instrument.instType == instType]
+        return ok([self._ticker(place) for place in places if family in (None, place.instrument.instFamily)])
+
+    def _book(self, query: Query) -> Answer:
+        market, depth = self._market(query), number_of(query, "sz", 1, 400)
+        asks, bids = market.rows(market.asks, depth), market.rows(market.bids, depth)
+        return ok([{"asks": asks, "bids": bids, "ts": str(self._world.ts), "seqId": market.seqId}])
+
+    def _series(self, query: Query) -> Candles:
+        """Return a series of bars; the one that subscribers see, begun now if there was none."""
+        market, channel = self._market(query), f"candle{query.get('bar') or '1m'}"
+        if not CANDLES.fullmatch(channel):
+            raise wrong("bar")
+        make_feed(self._world, {"channel": channel, "instId": market.instrument.instId}, None)
+        found = self._world.followers[f"{channel} {market.instrument.instId}"]
+        assert isinstance(found, Candles)  # the feed has put it there
+        return found
+
+    def _candles(self, query: Query) -> Answer:
+        series = self._series(query)
+        rows = [series.row(), *reversed(series.closed)]
+        return ok(page(rows, query, lambda row: row[0], 300))
+
+    def _history_candles(self, query: Query) -> Answer:
+        rows = list(reversed(self._series(query).closed))
+        return ok(page(rows, query, lambda row: row[0], 300))
+
+    def _trades(self, query: Query) -> Answer:
+        rows = self._log.rows(self._market(query))
+        return ok(list(islice(rows, number_of(query, "limit", 100, 500))))
+
+    def _history_trades(self, query: Query) -> Answer:
+        market, kind = self._market(query), query.get("type") or "1"
+        if kind not in ("1", "2"):
+            raise wrong("type")
+        if kind == "2" and query.get("before"):
+            raise wrong("before")  # by times, OKX goes back only
+        return ok(page(self._log.rows(market), query, lambda row: row["tradeId" if kind == "1" else "ts"], 100))
+
+    def _status(self, query: Query) -> Answer:
+        state = query.get("state")
+        if state and state not in STATES:
+            raise wrong("state")
+        states = (state,) if state else STATES[:3]
+        return ok([row for row in self._world.status if row["state"] in states])
