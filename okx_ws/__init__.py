@@ -13,6 +13,7 @@ import logging
 from .config import Backoff, Limits
 from .errors import (
     AckTimeout,
+    BookOutOfSync,
     ConnectionLost,
     ExchangeError,
     LoginError,
@@ -26,19 +27,25 @@ from .errors import (
 )
 from .events import Event
 from .legacy import OkxWebSocketManager
+from .orderbook import BookView, OrderBook
+from .protocol.book import Level
 from .subscription import Subscription
 
 __all__ = [
     "AckTimeout",
     "Backoff",
+    "BookOutOfSync",
+    "BookView",
     "ConnectionLost",
     "Event",
     "ExchangeError",
+    "Level",
     "Limits",
     "LoginError",
     "ManagerClosed",
     "OkxWebSocketManager",
     "OkxWsError",
+    "OrderBook",
     "ProtocolError",
     "QueueOverflow",
     "RestError",

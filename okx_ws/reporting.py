@@ -28,6 +28,8 @@ LEVELS = {
     "subscribe_failed": logging.WARNING,
     "login_failed": logging.ERROR,
     "overflow": logging.WARNING,
+    "gap": logging.WARNING,
+    "repaired": logging.INFO,
     "malformed": logging.WARNING,
     "unmatched": logging.WARNING,
     "notice": logging.INFO,

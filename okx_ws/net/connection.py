@@ -135,12 +135,19 @@ class Connection:
 
     # ------------------------------------------------------------------ wishes, from any thread
 
-    def subscribe(self, wishes: list[Wish]) -> list[Stream]:
-        """Want several args all at once, so that they travel in one request; start the thread if needed."""
+    def subscribe(self, wishes: list[Wish], snapshot_s: float | None = None) -> list[Stream]:
+        """Want several args all at once, so that they travel in one request; start the thread if needed.
+
+        Args:
+            snapshot_s: They must begin with a snapshot, within so many seconds: see `Session.want_snapshots`.
+        """
         with self.changed:
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
             streams = [self.session.subscribe(arg, needs_login, holder) for arg, needs_login, holder in wishes]
+            if snapshot_s is not None:
+                for stream in streams:
+                    self.session.want_snapshots(stream, snapshot_s, time.monotonic())
             events = self._take_events()
             if isinstance(self.failure, LoginError) and self._needed:
                 self.failure = None
@@ -160,6 +167,13 @@ class Connection:
             self.session.unsubscribe(stream, holder)
             self.changed.notify_all()
         self._waker.wake()
+
+    def resubscribe(self, stream: Stream) -> bool:
+        """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
+        with self.mutex:
+            begun = self.session.resubscribe(stream, time.monotonic())
+        self._waker.wake()
+        return begun
 
     def reconnect_outlets(self) -> None:
         """Handlers were added or removed: make all outlets anew."""

@@ -1,6 +1,7 @@
 """`protocol.book`: a book is what the exchange has, or it is broken; over captures, by example, and by properties."""
 
 import random
+import tracemalloc
 from decimal import Decimal
 from zlib import crc32
 
@@ -415,6 +416,20 @@ def test_a_price_is_looked_up_exactly():
     book = synced([("0.3", "1")], [("0.3", "2")])
     assert book.sizes_at(Decimal("0.300")) == ["2", "1"]
     assert book.sizes_at(Decimal("0.30000000000000001")) == []
+
+
+def test_a_full_book_takes_less_than_400_kB(frames):
+    """400 + 400 levels of July 2026, as they came from the decoder."""
+    payload = (frames / "books_2026-07_snapshot_seq_checksum0.jsonl").read_bytes().splitlines()[1]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        book = make()
+        book.apply(orjson.loads(payload))
+        size = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(book.best_bids()) == len(book.best_asks()) == 400 and size <= 400_000
 
 
 # ---------------------------------------------------------------------- properties
