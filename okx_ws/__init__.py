@@ -13,6 +13,7 @@ import logging
 from .config import Backoff, Limits
 from .errors import (
     AckTimeout,
+    BookOutOfSync,
     ConnectionLost,
     ExchangeError,
     LoginError,
@@ -27,19 +28,25 @@ from .errors import (
 from .events import Event
 from .legacy import OkxWebSocketManager
 from .net.rest_client import RestClient
+from .orderbook import BookView, OrderBook
+from .protocol.book import Level
 from .subscription import Subscription
 
 __all__ = [
     "AckTimeout",
     "Backoff",
+    "BookOutOfSync",
+    "BookView",
     "ConnectionLost",
     "Event",
     "ExchangeError",
+    "Level",
     "Limits",
     "LoginError",
     "ManagerClosed",
     "OkxWebSocketManager",
     "OkxWsError",
+    "OrderBook",
     "ProtocolError",
     "QueueOverflow",
     "RestClient",

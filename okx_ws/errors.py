@@ -5,6 +5,7 @@
   * ManagerClosed                      the manager was closed, and its queue is drained
   * ConnectionLost(ConnectionError)    the link is gone and will not come back by itself
   * AckTimeout(TimeoutError)           OKX did not acknowledge within your time
+  * BookOutOfSync                      an order book is not proven current, so it cannot be read
   * QueueOverflow                      a queue dropped messages, with overflow="error"
   * ProtocolError                      the peer broke the WebSocket protocol
   * ExchangeError                      OKX said no: ``code`` and ``msg`` as it sent them
@@ -22,6 +23,7 @@ from typing import Any
 
 __all__ = [
     "AckTimeout",
+    "BookOutOfSync",
     "ConnectionLost",
     "ExchangeError",
     "LoginError",
@@ -59,6 +61,10 @@ class AckTimeout(OkxWsError, TimeoutError):
 
     The subscription is still wanted: it may become active later.
     """
+
+
+class BookOutOfSync(OkxWsError):
+    """An order book is not proven current, so it cannot be read; the text says why. It mends itself if it can."""
 
 
 class QueueOverflow(OkxWsError):

@@ -17,8 +17,9 @@ EVENT_TYPES = (
     "subscribe_failed",
     "login_failed",
     "stalled",
-    "repaired",
     "overflow",
+    "gap",
+    "repaired",
     "malformed",
     "unmatched",
     "notice",
@@ -42,8 +43,10 @@ class Event:
     subscribe_failed   OKX refused `arg`: `code`, `msg`; not replayed, unless `delay_s` says it is tried again
     login_failed       OKX refused the login: `code`, `msg`; tried again only if `delay_s` is given
     stalled            `arg` was silent for longer than its ``max_silence``: `msg` says what is done about it
-    repaired           it gives messages again
     overflow           a full queue dropped messages: `arg` if of one subscription, `lost` since last told
+    gap                the order book of `arg` was broken by a missing or malformed message (`msg`), and is asked for
+                       anew; it cannot be read from here on
+    repaired           the stall, or the gap, of `arg` is over: messages flow, the book has a new snapshot
     malformed          a message that could not be read: `msg` says why, with its first bytes
     unmatched          data for no subscription: `arg`; told once per arg
     notice             anything else OKX says: `code`, `msg`, `data` (the frame). 64008: the link will be closed

@@ -18,13 +18,14 @@ from .delivery import SLICE_S, MessageQueue
 from .endpoints import ENDPOINTS, endpoint_of, login_needed, resolve_urls
 from .errors import ManagerClosed, UsageError
 from .events import Event
-from .handlers import EventHandler, EventSink, Handler
+from .handlers import EventHandler, EventSink, Handler, InlineSink
 from .net.clock import Clock
 from .net.connection import Connection, Wish
 from .net.proxy import check_proxy, is_loopback
 from .net.rest import RestTransport
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
+from .orderbook import SNAPSHOT_S, OrderBook, book_arg
 from .protocol import codec, gaps
 from .protocol.auth import login_request
 from .protocol.routing import Outlet
@@ -288,10 +289,16 @@ class Manager:
             connection.tell_pending()
         return made
 
-    def _ask(self, connection: Connection, subscriptions: list[Subscription], max_silence: float | None) -> None:
+    def _ask(
+        self,
+        connection: Connection,
+        subscriptions: list[Subscription],
+        max_silence: float | None = None,
+        snapshot_s: float | None = None,
+    ) -> None:
         """Hand new subscriptions to their connection, all in one request."""
         where = connection.endpoint
-        wishes: list[Wish] = [(s.arg, login_needed(s.channel, where), s, max_silence) for s in subscriptions]
+        wishes = [Wish(s.arg, login_needed(s.channel, where), s, max_silence, snapshot_s) for s in subscriptions]
         try:
             streams = connection.subscribe(wishes)
         except BaseException:  # no thread could be started, for example
@@ -306,7 +313,7 @@ class Manager:
             self._settle_own_queues(connection, arg)
 
     def _make(
-        self, where: str, arg: dict[str, str], handler: Handler | None, inline: bool, queue: bool
+        self, where: str, arg: dict[str, str], handler: Handler | InlineSink | None, inline: bool, queue: bool
     ) -> Subscription:
         connection = self._connections.get(where)
         if connection is None:
@@ -412,6 +419,48 @@ class Manager:
             subscription.connection.unsubscribe(subscription.stream, subscription)
         for queue in losers if own is None else [own]:
             queue.tell_losses()
+
+    def order_book(
+        self,
+        instId: str,
+        channel: str = "books",
+        on_update: Callable[[OrderBook], object] | None = None,
+        *,
+        verify_checksum: bool = False,
+    ) -> OrderBook:
+        """Subscribe to an order book, and keep it: a live `OrderBook`, readable only while it is proven current.
+
+        Args:
+            instId: The instrument (of ``sprd-…`` channels: the spread, OKX's sprdId).
+            channel: ``"books"`` (400 levels, each 100 ms), ``"books5"``, ``"bbo-tbt"``, ``"books-rpi"``, with a VIP
+                key ``"books50-l2-tbt"`` and ``"books-l2-tbt"``; on /business ``"sprd-books-l2-tbt"`` and its like.
+            on_update: Called with the book after each change, on the link's own thread: it must return quickly, and
+                must not wait for anything. What it raises is told as ``handler_error``.
+            verify_checksum: Compare checksums too, where OKX gives one (it has not since June 2026).
+
+        Returns:
+            The book at once; `OrderBook.wait_ready` waits for its first snapshot. Where the arg is subscribed already,
+            it is subscribed anew for that, and whoever reads it sees a second snapshot.
+
+        Raises:
+            UsageError: The arg cannot be right, or it needs a key and there is none.
+            ManagerClosed: The manager is closed.
+        """
+        arg = book_arg(instId, channel)
+        if on_update is not None and not callable(on_update):
+            raise UsageError(f"on_update must be callable, not {on_update!r}")
+        where = endpoint_of(channel)
+        self._check_login(where, arg)
+        self._check_open()
+        book = OrderBook(self, self._settings, self._reporter, arg, on_update, verify_checksum)
+        with self._manager_lock:
+            self._check_open()
+            book.subscription = self._make(where, arg, book.sink, True, False)
+            self._ask(self._connections[where], [book.subscription], snapshot_s=SNAPSHOT_S)
+            if self._closing:  # see `_subscribe`
+                self._stop_all()
+        book.subscription.connection.tell_pending()
+        return book
 
     # ------------------------------------------------------------------ handlers
 

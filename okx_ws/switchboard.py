@@ -48,7 +48,7 @@ class Registration:
         return self.handler(*args)
 
 
-def identity(handler: Handler) -> tuple[Any, ...]:
+def identity(handler: Handler | InlineSink) -> tuple[Any, ...]:
     """Return what tells handlers apart: `is`, not `==`; bound methods are made anew at each access.
 
     Ids stay their owners', since the sink keeps the handler alive.
@@ -147,7 +147,7 @@ class Switchboard:
 
     # ------------------------------------------------------------------ who there is
 
-    def sink(self, handler: Handler, inline: bool) -> InlineSink | QueuedSink:
+    def sink(self, handler: Handler | InlineSink, inline: bool) -> InlineSink | QueuedSink:
         """Return the sink of a subscription's handler."""
         key = (*identity(handler), inline)
         sink = self._sinks.get(key)
@@ -155,7 +155,9 @@ class Switchboard:
             sink = self._sinks[key] = self._new_sink(handler, inline)
         return sink
 
-    def _new_sink(self, handler: Handler, inline: bool) -> InlineSink | QueuedSink:
+    def _new_sink(self, handler: Handler | InlineSink, inline: bool) -> InlineSink | QueuedSink:
+        if isinstance(handler, InlineSink):
+            return handler  # an order book brings its own
         if inline:
             return InlineSink(handler, self._settings, self._reporter)
         self._reporter.thread.start()

@@ -16,7 +16,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..config import Credentials, Settings
@@ -41,8 +41,24 @@ log = logging.getLogger(__name__)
 #: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
 SLICE_S = 1.0
 
-#: An arg, whether it needs a login, who wants it (opaque here), and its `max_silence`.
-Wish = tuple[Mapping[str, str], bool, Any, float | None]
+
+class Wish(NamedTuple):
+    """What somebody wants.
+
+    Attributes:
+        arg: The arg.
+        needs_login: OKX serves it only after a login.
+        holder: Who wants it; opaque here.
+        max_silence: See `Session.subscribe`.
+        snapshot_s: It must begin with a snapshot, within so many seconds; see `Session.want_snapshots`.
+    """
+
+    arg: Mapping[str, str]
+    needs_login: bool
+    holder: Any
+    max_silence: float | None = None
+    snapshot_s: float | None = None
+
 
 #: Connects a second are counted here for the whole process, by (host, port), whichever manager asks.
 _budgets: dict[tuple[str, int], ConnectBudget] = {}
@@ -143,7 +159,7 @@ class Connection:
         with self.changed:
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
-            streams = [self.session.subscribe(*wish) for wish in wishes]
+            streams = [self._want(wish) for wish in wishes]
             if isinstance(self.failure, LoginError) and self._needed:
                 self.failure = None
             if self._thread is None:
@@ -154,6 +170,12 @@ class Connection:
             self.changed.notify_all()
         self._waker.wake()
         return streams
+
+    def _want(self, wish: Wish) -> Stream:
+        stream = self.session.subscribe(wish.arg, wish.needs_login, wish.holder, wish.max_silence)
+        if wish.snapshot_s is not None:
+            self.session.want_snapshots(stream, wish.snapshot_s, time.monotonic())
+        return stream
 
     def tell_pending(self) -> None:
         """Tell what a call of ours has brought about; to be called outside every lock."""
@@ -167,6 +189,13 @@ class Connection:
             self.session.unsubscribe(stream, holder)
             self.changed.notify_all()
         self._waker.wake()
+
+    def resubscribe(self, stream: Stream) -> bool:
+        """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
+        with self.mutex:
+            begun = self.session.resubscribe(stream, time.monotonic())
+        self._waker.wake()
+        return begun
 
     def reconnect_outlets(self) -> None:
         """Handlers were added or removed: make all outlets anew."""

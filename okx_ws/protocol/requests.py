@@ -81,7 +81,8 @@ class Requests:
         for stream in streams:
             stream.wire = "asked" if op == "subscribe" else "leaving"
             stream.asked_at = now
-            stream.renew = False
+            stream.anew = stream.anew and op == "unsubscribe"
+            stream.epoch += 1
         return codec.request(op, (stream.text for stream in streams), request.id)
 
     def next_overdue(self) -> float:

@@ -144,6 +144,27 @@ class Session:
                     self._forget(stream)
             self._dirty = True
 
+    def want_snapshots(self, stream: Stream, within_s: float, now: float) -> None:
+        """Somebody needs a snapshot of `stream`, now and with each acknowledgement, `within_s` seconds after it."""
+        stream.snapshot_s = within_s
+        self.resubscribe(stream, now)
+
+    def resubscribe(self, stream: Stream, now: float) -> bool:
+        """Unsubscribe `stream` and subscribe it again on this link, for a new snapshot.
+
+        At once the first time; then after a while, growing until the stream has stood for `HEALTHY_S`. Does nothing,
+        and returns False, if that is under way, or the next acknowledgement brings a snapshot anyway.
+        """
+        if stream.wire != "on" or not stream.wanted or stream.anew:
+            return False
+        if now >= stream.on_since + HEALTHY_S:
+            stream.attempts = 0
+        stream.not_before = now + retry_delay(stream.attempts) if stream.attempts else 0.0
+        stream.attempts += 1
+        stream.anew, stream.snapshot_by = True, float("inf")
+        self._dirty = True
+        return True
+
     def send(self, text: str) -> bool:
         """Send a text as it is with the next `pump`; False, and nothing is sent, without a link."""
         if self.up:
@@ -188,12 +209,6 @@ class Session:
             seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
             stream.hole_since_ms, stream.hole_cause = seen_ms or stream.active_ms, cause
             self.routes.forget_heads(stream)
-
-    def resubscribe(self, stream: Stream) -> None:
-        """Unsubscribe a stream and subscribe it anew, on this link; nothing, if that is under way."""
-        if stream.wire == "on":
-            stream.renew = True
-            self._dirty = True
 
     def refuse_login(self, code: str, msg: str) -> None:
         """The key is of no use (refused, changed or deleted): fail what needs a login, for good."""
@@ -293,6 +308,7 @@ class Session:
     def _active(self, stream: Stream, now: float) -> None:
         stream.wire, stream.alone = "on", False
         stream.on_since, stream.active_ms = now, self._now_ms
+        stream.snapshot_by = now + stream.snapshot_s
         if stream.max_silence is not None:
             self._silence_at = min(self._silence_at, now + stream.max_silence)
         if stream.refusal is None:
@@ -372,6 +388,8 @@ class Session:
             leaving = stream.wire == "leaving"
             if code in RETRY_CODES or (leaving and not stream.attempts):
                 self._later(stream, code, msg, now)
+            elif leaving and stream.anew:
+                self._left(stream)  # to subscribe once more may do as well
             elif leaving:
                 # Refused twice: nobody wants it, and a new link will not have it. Its pushes are swallowed till then.
                 stream.wire = "on"
@@ -435,7 +453,7 @@ class Session:
             stream.stalls, stream.stalled_at = stream.stalls + 1, now
             self._begin_hole(stream, "stall")
             if stream.stalls % 2:
-                self.resubscribe(stream)
+                self.resubscribe(stream, now)
                 self._tell("stalled", stream, msg=f"no message for {patience:g} s: it is subscribed anew")
             else:
                 in_vain = stream
@@ -491,10 +509,11 @@ class Session:
     def _requests(self, now: float) -> list[str]:
         """Bring wishes and wire together: give up overdue answers, then log in, unsubscribe, subscribe."""
         self._overdue(now)
-        self._dirty = False
         self._look_at = float("inf")
+        self._missing_snapshots(now)
+        self._dirty = False
         texts: list[str] = []
-        ready = [s for s in self.subscriptions if not s.in_flight and (s.renew or (s.wire == "on") != s.wanted)]
+        ready = [stream for stream in self.subscriptions if stream.unsettled]
         for stream in ready:
             if stream.not_before > now:
                 self._look_at = min(self._look_at, stream.not_before)
@@ -522,8 +541,7 @@ class Session:
         """Return those the server is to be told of: not one whose key is still wanted with other extraParams."""
         told = []
         for stream in streams:
-            if any(sibling.wanted for sibling in self.subscriptions.siblings(stream)):
-                stream.renew, self._dirty = False, True
+            if not stream.anew and any(sibling.wanted for sibling in self.subscriptions.siblings(stream)):
                 self._left(stream)
             else:
                 told.append(stream)
@@ -575,6 +593,19 @@ class Session:
             for stream in silent:
                 stream.alone = bool(errors)  # one of them was refused: the next answers will tell which
                 self._later(stream, "", f"no answer in {ANSWER_S:g} s", now)
+
+    def _missing_snapshots(self, now: float) -> None:
+        """Ask anew for what was acknowledged long ago and has brought nothing since."""
+        for stream in self.subscriptions:
+            if stream.snapshot_by > now or stream.wire != "on":
+                continue
+            stream.snapshot_by = float("inf")
+            if not any(route.last_at >= stream.on_since for route in stream.routes):
+                self.resubscribe(stream, now)
+                told = f"acknowledged, but no snapshot in {stream.snapshot_s:g} s; attempt {stream.attempts} to mend it"
+                self._tell("subscribe_failed", stream, msg=told, delay_s=max(0.0, stream.not_before - now))
+        awaited = [stream.snapshot_by for stream in self.subscriptions if stream.wire == "on"]
+        self._look_at = min([self._look_at, *awaited])
 
     # ------------------------------------------------------------------ inside
 

@@ -11,8 +11,9 @@ any time, so an unsubscribe and a subscribe of the same arg cannot overtake each
     on       | –                               | unsubscribe → leaving
     leaving  | ack → off (subscribed again)    | ack → forgotten
 
-A lost link turns every wire off. A refusal that retrying cannot mend rejects the stream: it stays known, is never
-replayed, and comes back only if a user subscribes anew. Pushes of a stream that is leaving are swallowed.
+A stream that is wanted `anew` goes from on to leaving as if it was not wanted. A lost link turns every wire off. A
+refusal that retrying cannot mend rejects the stream: it stays known, is never replayed, and comes back only if a user
+subscribes anew. Pushes of a stream that is leaving are swallowed.
 """
 
 from __future__ import annotations
@@ -43,8 +44,11 @@ class Stream:
         not_before: A retry may not go out earlier.
         asked_at: When it was last asked for (monotonic).
         on_since: When it was last acknowledged (monotonic).
+        anew: It shall be unsubscribed and subscribed again, for a new snapshot.
+        epoch: Counts requests for it, and lost links: what came in one epoch says nothing about the next.
+        snapshot_s: Its first message must come within so many seconds of the acknowledgement, or it is asked for anew.
+        snapshot_by: Until then (monotonic), if one is awaited.
         alone: Ask for it in a request of its own: which of several was refused could not be told.
-        renew: Unsubscribe it and subscribe it anew: what the server sends is of no use any more.
         max_silence: Seconds without a message until it counts as stalled; None: it may be silent for ever.
         stalls: Stalls in a row, without a message in between.
         stalled_at: When it was last found stalled (monotonic).
@@ -60,9 +64,11 @@ class Stream:
     __slots__ = (
         "active_ms",
         "alone",
+        "anew",
         "arg",
         "asked_at",
         "attempts",
+        "epoch",
         "guessed",
         "hole_cause",
         "hole_since_ms",
@@ -74,8 +80,9 @@ class Stream:
         "on_since",
         "past",
         "refusal",
-        "renew",
         "routes",
+        "snapshot_by",
+        "snapshot_s",
         "stalled_at",
         "stalls",
         "text",
@@ -94,9 +101,11 @@ class Stream:
         self.not_before = 0.0
         self.asked_at = 0.0
         self.on_since = 0.0
+        self.anew = False
+        self.epoch = 0
+        self.snapshot_s = self.snapshot_by = float("inf")
         self.alone = False
         self.guessed = False
-        self.renew = False
         self.max_silence: float | None = None
         self.stalls = 0
         self.stalled_at = 0.0
@@ -115,6 +124,11 @@ class Stream:
     def acked(self) -> bool:
         """The server has it, on the present link."""
         return self.wire == "on"
+
+    @property
+    def unsettled(self) -> bool:
+        """Something has to be sent for it: wish and wire differ."""
+        return not self.in_flight and ((self.wire == "on") != self.wanted or (self.wire == "on" and self.anew))
 
     @property
     def in_flight(self) -> bool:
@@ -222,7 +236,8 @@ class Subscriptions:
         gone = [stream for stream in self if not stream.holders]
         for stream in self:
             stream.wire, stream.attempts, stream.not_before, stream.alone = "off", 0, 0.0, False
-            stream.renew = False
+            stream.anew = False
+            stream.epoch += 1
         for stream in gone:
             self.forget(stream)
         return gone

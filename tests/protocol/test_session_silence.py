@@ -2,7 +2,6 @@
 
 import pytest
 
-from okx_ws.config import Limits
 from okx_ws.protocol.session import LinkFault
 from tests.protocol.wired import TICKERS, TRADES, Wired
 
@@ -27,50 +26,6 @@ def listening(max_silence=20.0, **settings):
 
 def told(wired, type):
     return [event for event in wired.told() if event.type == type]
-
-
-def test_a_stream_can_be_subscribed_anew_on_the_same_link():
-    """One unsubscribe, then one subscribe, each after the answer to the other; asked twice, done once."""
-    wired = listening(None)
-    stream = wired.session.subscriptions.find(TICKERS)
-    wired.session.resubscribe(stream)
-    wired.session.resubscribe(stream)
-    (leave,) = wired.sent()
-    assert ops([leave]) == [("unsubscribe", [TICKERS])]
-    wired.session.resubscribe(stream)
-    assert wired.sent() == []
-    wired.ack(leave)
-    (enter,) = wired.sent()
-    assert ops([enter]) == [("subscribe", [TICKERS])]
-    wired.ack(enter)
-    assert stream.acked and wired.sent() == []
-
-
-def test_anew_waits_for_the_budget_and_ends_with_a_wish():
-    """No request is lost when none may go now; who left is not subscribed again."""
-    wired = listening(None, limits=Limits(requests_per_h=1))
-    stream = wired.session.subscriptions.find(TICKERS)
-    wired.session.resubscribe(stream)
-    assert wired.sent() == []
-    wired.now += 4000
-    (leave,) = wired.sent()
-    wired.session.unsubscribe(stream, "me")
-    wired.ack(leave)
-    wired.now += 4000
-    assert wired.sent() == [] and wired.session.subscriptions.find(TICKERS) is None
-
-
-def test_streams_of_one_key_are_one_subscription_for_the_server():
-    """It is told nothing that would take the sibling's pushes away; the stream is asked for again."""
-    wired = Wired()
-    one, two = {"channel": "account"}, {"channel": "account", "extraParams": '{"updateInterval":"0"}'}
-    streams = wired.want(one, two)
-    for request in wired.sent():
-        wired.ack(request)
-    wired.session.resubscribe(streams[0])
-    wired.sent()
-    assert ops(wired.sent()) in ([("subscribe", [one])], [])
-    assert streams[0].wire == "asked" and streams[1].wire == "on"
 
 
 def test_silence_subscribes_anew_and_then_gives_the_link_up():
