@@ -341,7 +341,7 @@ class OrderBook:
             return
         self._why = why
         connection = self.subscription.connection
-        if connection.resubscribe(stream):
+        if connection.resubscribe(stream) and not self._gap_told:  # once, however many snapshots it takes
             self._gap_told = True
             self._reporter.tell(Event("gap", connection.endpoint, self.arg, msg=why))
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakValueDictionary
 
 from .config import Settings
@@ -156,12 +156,13 @@ class Switchboard:
         return sink
 
     def _new_sink(self, handler: Handler | InlineSink, inline: bool) -> InlineSink | QueuedSink:
-        if isinstance(handler, InlineSink):
-            return handler  # an order book brings its own
+        if issubclass(type(handler), InlineSink):  # by type alone: a user's object may raise at any question
+            return cast(InlineSink, handler)  # an order book brings its own
+        function = cast(Handler, handler)
         if inline:
-            return InlineSink(handler, self._settings, self._reporter)
+            return InlineSink(function, self._settings, self._reporter)
         self._reporter.thread.start()
-        return QueuedSink(handler, self._settings, self._reporter, self._reporter.thread)
+        return QueuedSink(function, self._settings, self._reporter, self._reporter.thread)
 
     def text_sink(self, handler: Callable[[str], object]) -> TextSink:
         """Return a sink for every text as it came; its messages reach nothing else."""
