@@ -8,6 +8,7 @@ a new epoch, so that nobody has to be told.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from decimal import Context, Decimal, Inexact, InvalidOperation
@@ -128,6 +129,8 @@ class OrderBook:
         self._why = ""
         self._gap_told = False
         self._stream: Stream | None = None
+        #: The process whose link changes it.
+        self._pid = os.getpid()
         # For the manager.
         self.sink = BookSink(self._receive, settings, reporter)  # type: ignore[arg-type]  # of bytes
         self.subscription: Subscription
@@ -137,6 +140,8 @@ class OrderBook:
     @property
     def synced(self) -> bool:
         """It is proven current: reading it does not raise."""
+        if os.getpid() != self._pid:
+            return False  # nothing changes it in a forked child; and locks may be held there for ever
         stream = self._find_stream()
         return (
             stream is not None
@@ -176,6 +181,8 @@ class OrderBook:
 
     def _reason(self) -> str:
         """Return why the book cannot be read."""
+        if os.getpid() != self._pid:
+            return f"it belongs to another process ({self._pid}); make one after the fork"
         stream = self._find_stream()
         if self.sink.dead or stream is None:
             return "it was closed"

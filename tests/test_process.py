@@ -362,3 +362,25 @@ def test_sending_in_a_forked_child_is_refused():
         ws.close()
         """).end(within=4)
     assert (code, out, err) == (0, "", "")
+
+
+def test_a_book_is_not_readable_in_a_forked_child():
+    """Nothing changes it there: it would be served as current for ever."""
+    code, out, err = Program("""
+        import os, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from okx_ws import BookOutOfSync
+        ws = OkxWebSocketManager(urls=exchange.urls)
+        book = ws.order_book("BTC-USDT").wait_ready()
+        child = os.fork()
+        if not child:
+            try:
+                book.best_bid
+            except BookOutOfSync as exc:
+                os._exit(0 if "another process" in str(exc) and not book.synced else 1)
+            os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+        assert book.wait_ready().best_bid
+        ws.close()
+        """).end(within=4)
+    assert (code, out, err) == (0, "", "")
