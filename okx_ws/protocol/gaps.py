@@ -27,12 +27,9 @@ TIME = re.compile(rb'"(?:ts|pTime|uTime)":"(\d{13})"|"data":\[\["(\d{13})"')
 
 
 def time_of(payload: bytes, newest: bool = False) -> int | None:
-    """Return the first (or last) time that a push names, Unix ms; None if it names none."""
-    found = TIME.findall(payload)
-    if not found:
-        return None
-    first, second = found[-1 if newest else 0]
-    return int(first or second)
+    """Return the earliest (or the newest) time that a push names, Unix ms; None if it names none."""
+    times = [int(first or second) for first, second in TIME.findall(payload)]
+    return (max if newest else min)(times, default=None)
 
 
 def marker(arg: Mapping[str, Any], cause: str, since_ms: int, until_ms: int, lost: int | None = None) -> bytes:

@@ -194,7 +194,8 @@ class Session:
         """The link is gone: nothing is acknowledged, nobody is logged in; what was active has a hole from here on."""
         self.up = False
         for stream in self.subscriptions:
-            if stream.acked:
+            # Data counts as much as an acknowledgement, which may have been lost.
+            if stream.acked or any(route.last_at >= self._up_since for route in stream.routes):
                 self._begin_hole(stream, "disconnect")
         self._outbox.clear()
         self._login.link_lost()
@@ -207,7 +208,7 @@ class Session:
         if stream.hole_since_ms is None:
             newest = stream.newest
             seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
-            stream.hole_since_ms, stream.hole_cause = seen_ms or stream.active_ms, cause
+            stream.hole_since_ms, stream.hole_cause = seen_ms or stream.active_ms or self._now_ms, cause
             self.routes.forget_heads(stream)
 
     def refuse_login(self, code: str, msg: str) -> None:

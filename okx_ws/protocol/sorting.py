@@ -123,7 +123,7 @@ class Sorter:
                 controls.append(Control("repaired", stream))
             since_ms, stream.hole_since_ms = stream.hole_since_ms, None
             if since_ms is not None and self._markers:
-                until_ms = max(since_ms, gaps.time_of(payload) or now_ms)
+                until_ms = max(since_ms, gaps.time_of(payload, newest=True) or now_ms)
                 markers.append(gaps.marker(stream.arg, stream.hole_cause, since_ms, until_ms))
         route.messages -= len(markers)  # they will be counted with the messages, and are none
         return [(text, route) for text in markers]

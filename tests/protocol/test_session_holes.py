@@ -78,3 +78,40 @@ def test_private_markers_carry_the_arg_as_it_was_asked_for():
     wired.ack(*wired.sent())
     marker, _ = map(json.loads, wired.get(push({"channel": "account", "uid": "1"})))
     assert marker["arg"] == {"channel": "account"}
+
+
+def test_data_without_an_acknowledgement_has_a_hole_too():
+    """The ack was lost or late: what came counts, and so does what is missing after it."""
+    wired = Wired(markers=True)
+    wired.want(TICKERS)
+    wired.sent()
+    wired.get(timed(TICKERS, 1700000000000))
+    wired.reconnect()
+    wired.ack(*wired.sent())
+    marker, message = map(json.loads, wired.get(timed(TICKERS, 1700000009000)))
+    assert (marker["cause"], marker["since_ms"], marker["until_ms"]) == ("disconnect", 1700000000000, 1700000009000)
+    assert message["data"]
+
+
+def test_what_was_asked_for_and_never_came_has_no_hole():
+    """Nothing began, so nothing is missing."""
+    wired = Wired(markers=True)
+    wired.want(TICKERS)
+    wired.sent()
+    wired.reconnect()
+    wired.ack(*wired.sent())
+    assert len(wired.get(timed(TICKERS, 1700000009000))) == 1
+
+
+def test_the_bounds_hold_every_time_a_message_names():
+    """A position's row names when it was pushed and when it last changed, long before, perhaps."""
+    wired = Wired(markers=True)
+    wired.want(TICKERS)
+    wired.ack(*wired.sent())
+    row = {"pTime": "1700000000000", "uTime": "1600000000000"}
+    wired.get({"arg": TICKERS, "data": [row]})
+    wired.reconnect()
+    wired.ack(*wired.sent())
+    after = {"pTime": "1700000005000", "uTime": "1600000000000"}
+    marker = json.loads(wired.get({"arg": TICKERS, "data": [after]})[0])
+    assert (marker["since_ms"], marker["until_ms"]) == (1700000000000, 1700000005000)
