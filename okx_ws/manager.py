@@ -427,6 +427,7 @@ class Manager:
         on_update: Callable[[OrderBook], object] | None = None,
         *,
         verify_checksum: bool = False,
+        max_silence: float | None = None,
     ) -> OrderBook:
         """Subscribe to an order book, and keep it: a live `OrderBook`, readable only while it is proven current.
 
@@ -437,6 +438,8 @@ class Manager:
             on_update: Called with the book after each change, on the link's own thread: it must return quickly, and
                 must not wait for anything. What it raises is told as ``handler_error``.
             verify_checksum: Compare checksums too, where OKX gives one (it has not since June 2026).
+            max_silence: As for `subscribe`: a book that stalls cannot be read until it has a new snapshot. OKX's docs
+                promise a sign of life of each book about once a minute.
 
         Returns:
             The book at once; `OrderBook.wait_ready` waits for its first snapshot. Where the arg is subscribed already,
@@ -449,6 +452,8 @@ class Manager:
         arg = book_arg(instId, channel)
         if on_update is not None and not callable(on_update):
             raise UsageError(f"on_update must be callable, not {on_update!r}")
+        if max_silence is not None:
+            positive("max_silence", max_silence)
         where = endpoint_of(channel)
         self._check_login(where, arg)
         self._check_open()
@@ -456,7 +461,7 @@ class Manager:
         with self._manager_lock:
             self._check_open()
             book.subscription = self._make(where, arg, book.sink, True, False)
-            self._ask(self._connections[where], [book.subscription], snapshot_s=SNAPSHOT_S)
+            self._ask(self._connections[where], [book.subscription], max_silence, SNAPSHOT_S)
             if self._closing:  # see `_subscribe`
                 self._stop_all()
         book.subscription.connection.tell_pending()

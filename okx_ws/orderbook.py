@@ -150,6 +150,7 @@ class OrderBook:
             and not stream.anew
             and stream.epoch == self._proven
             and not self.sink.dead
+            and not self.subscription.connection.paused
         )
 
     def wait_ready(self, timeout: float | None = 10.0) -> OrderBook:
@@ -190,6 +191,8 @@ class OrderBook:
             return f"OKX refused it: {stream.refusal}"
         if not self.subscription.connection.session.up:
             return "there is no link"
+        if self.subscription.connection.paused:
+            return 'its link is paused: a queue is full (overflow="block")'
         return self._why or "its snapshot has not come yet"
 
     # ------------------------------------------------------------------ reading

@@ -658,3 +658,44 @@ def test_waiting_takes_no_longer_than_it_says(orders, connect):
     with pytest.raises(AckTimeout, match="no book of .* in 0.2 s"):
         book.wait_ready(0.2)
     assert time.monotonic() - begin < 1
+
+
+def test_a_book_that_stalls_is_not_served(peer, connect):
+    """`max_silence`: a mute subscription on a link that lives is no proof of anything."""
+    again = threading.Event()
+
+    def script(talk):
+        arg = talk.subscribed()["args"][0]
+        snapshot = {"asks": [["2", "1", "0", "1"]], "bids": [["1", "1", "0", "1"]], "ts": "1", "checksum": 0}
+        talk.json({"arg": arg, "action": "snapshot", "data": [{**snapshot, "prevSeqId": -1, "seqId": 1}]})
+        talk.ack(talk.read_request("unsubscribe"))
+        request = talk.read_request("subscribe")
+        again.wait(5)
+        talk.ack(request)
+        talk.json({"arg": arg, "action": "snapshot", "data": [{**snapshot, "prevSeqId": -1, "seqId": 9}]})
+        talk.until_gone()
+
+    ws = connect(urls=peer(script).urls)
+    watch = Watch(ws)
+    book = ws.order_book("BTC-USDT", max_silence=0.5).wait_ready(5)
+    assert book.view().seqId == 1
+    watch.wait("stalled")
+    with pytest.raises(BookOutOfSync):
+        book.view()
+    again.set()
+    assert book.wait_ready(5).view().seqId == 9
+
+
+def test_a_book_whose_link_is_paused_is_not_served(world, connect):
+    """`overflow="block"`: while a full queue stops the reading, updates wait in the socket."""
+    ws = connect(world, overflow="block", queue_size=20)
+    book = ws.order_book("BTC-USDT").wait_ready(5)
+    ws.subscribe("trades", instId="BTC-USDT")
+    eventually(lambda: not book.synced)
+    with pytest.raises(BookOutOfSync, match="full"):
+        book.view()
+    reader = threading.Thread(target=lambda: list(ws))
+    reader.start()
+    assert book.wait_ready(5).best_bid
+    ws.close()
+    reader.join(5)

@@ -40,6 +40,8 @@ STEPS = {
 class Link(Wired):
     """The session, where a book expects its connection."""
 
+    paused = False
+
     endpoint = "public"
     failure = None
     last_error = ""

@@ -503,6 +503,11 @@ class Connection:
             self._tell(event)
 
     @property
+    def paused(self) -> bool:
+        """Reading has stopped, since a queue is full."""
+        return self._paused_at is not None
+
+    @property
     def bytes_in(self) -> int:
         """Bytes of WebSocket traffic that came, over all links."""
         app = self._app

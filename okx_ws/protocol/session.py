@@ -455,6 +455,7 @@ class Session:
             self._begin_hole(stream, "stall")
             if stream.stalls % 2:
                 self.resubscribe(stream, now)
+                stream.not_before = 0.0  # at once: its patience was the pause
                 self._tell("stalled", stream, msg=f"no message for {patience:g} s: it is subscribed anew")
             else:
                 in_vain = stream

@@ -101,3 +101,18 @@ def test_only_what_is_active_and_wanted_can_stall():
     wired.now += 5
     wired.sent()
     assert told(wired, "stalled") == []
+
+
+def test_a_stall_is_answered_at_once_whatever_was_asked_for_before():
+    """An order book that was mended lately is paced; a stall has had its patience."""
+    wired = listening(20)
+    stream = wired.session.subscriptions.find(TICKERS)
+    for _ in range(4):
+        wired.session.resubscribe(stream, wired.now)
+        while not (requests := wired.sent()):
+            wired.now = stream.not_before
+        wired.ack(*requests)
+        wired.ack(*wired.sent())
+    assert stream.attempts == 4
+    wired.now += 21
+    assert ops(wired.sent()) == [("unsubscribe", [TICKERS])]
