@@ -72,8 +72,9 @@ class Manager:
         block_timeout: Seconds a link may be stopped so before it falls.
         max_message_bytes: A longer message ends the link (close code 1009).
         markers: Put a marker into queues (and before handlers) where messages are missing:
-            ``{"event": "gap", "arg": {…}, "cause": "disconnect" | "overflow" | "malformed" | "stall", "since_ms": …,
-            "until_ms": …, "lost": n or None, "repaired": False}``. What is missing lies between the two times, Unix ms.
+            ``{"event": "gap", "arg": {…}, "cause": …, "since_ms": …, "until_ms": …, "lost": n or None,
+            "repaired": False}``. What is missing lies between the two times, Unix ms. Causes: ``"disconnect"``,
+            ``"overflow"``, ``"malformed"``, ``"stall"``, and ``"sequence"``: it was subscribed anew for an order book.
         proxy: None: the environment's (``https_proxy``, ``all_proxy``, ``no_proxy``); False: none; or
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.
         sslopt: See `config.tls_context`: ``ca_certs`` and the like, or a ``context``. Verification is always on.

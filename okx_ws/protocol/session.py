@@ -317,6 +317,9 @@ class Session:
 
     def _left(self, stream: Stream) -> None:
         stream.wire = "off"
+        if stream.anew:  # until it is subscribed again nothing comes, for whoever else reads it, too
+            for one in [stream, *self.subscriptions.siblings(stream)]:
+                self._begin_hole(one, "stall" if stream.stalls else "sequence")
         if not stream.holders:
             self._forget(stream)
 

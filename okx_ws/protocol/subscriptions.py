@@ -54,9 +54,9 @@ class Stream:
         stalled_at: When it was last found stalled (monotonic).
         guessed: `refusal` is a conclusion by elimination; an acknowledgement would take it back.
         active_ms: When it was last acknowledged, Unix ms.
-        hole_since_ms: The link was lost (or it stalled) while it was active, and no message has come since: what is
-            missing begins here (Unix ms); None if nothing is missing.
-        hole_cause: Why: ``"disconnect"`` or ``"stall"``.
+        hole_since_ms: The link was lost (or it stalled, or was subscribed anew) while it was active, and no message
+            has come since: what is missing begins here (Unix ms); None if nothing is missing.
+        hole_cause: Why: ``"disconnect"``, ``"stall"`` or ``"sequence"``.
         routes: What feeds it (see `routing.Route`).
         past: Messages of routes that are gone.
     """

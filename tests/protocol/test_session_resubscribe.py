@@ -1,8 +1,10 @@
 """`Session.resubscribe`: one unsubscribe and one subscribe on the same link, and snapshots that do not come."""
 
+import json
+
 import pytest
 
-from .wired import TICKERS, TRADES, Wired, push, states
+from .wired import TICKERS, TRADES, Wired, push, states, timed
 
 BOOKS = {"channel": "books", "instId": "BTC-USDT"}
 
@@ -180,3 +182,20 @@ def test_a_snapshot_is_wanted_of_a_stream_that_is_there_already():
     (again,) = wired.want(BOOKS, holder="you")
     wired.session.want_snapshots(again, 5, wired.now)
     assert again is stream and asked(wired) == [("unsubscribe", [BOOKS])]
+
+
+def test_whoever_else_reads_the_stream_is_told_of_the_hole():
+    """Between the two answers nothing comes: a marker stands there in queues, where the new snapshot begins."""
+    wired = Wired(markers=True)
+    (stream,) = wired.want(BOOKS)
+    wired.ack(*wired.sent())
+    wired.get(timed(BOOKS, 1_700_000_000_001))
+    wired.session.resubscribe(stream, wired.now)
+    (leave,) = wired.sent()
+    assert len(wired.get(timed(BOOKS, 1_700_000_000_002))) == 1, "still under way: no hole yet"
+    wired.ack(leave)
+    wired.ack(*wired.sent())
+    marker, _ = map(json.loads, wired.get(timed(BOOKS, 1_700_000_000_009)))
+    bounds = (marker["cause"], marker["since_ms"], marker["until_ms"])
+    assert bounds == ("sequence", 1_700_000_000_002, 1_700_000_000_009)
+    assert len(wired.get(timed(BOOKS, 1_700_000_000_010))) == 1
