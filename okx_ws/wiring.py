@@ -1,0 +1,78 @@
+"""`Wiring`: what the parts of `Manager` share: its objects, and the checks that come before everything."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .config import Credentials, Settings
+from .delivery import MessageQueue
+from .errors import ManagerClosed, UsageError
+from .net.connection import Connection
+from .reporting import Reporter
+from .switchboard import Pattern, Switchboard
+
+__all__ = ["Wiring"]
+
+
+class Wiring:
+    """The objects that `Manager` makes, for its parts `Subscribing` and `Reading`."""
+
+    #: Re-entrant: close() may come from a signal handler that interrupted this very thread inside. Taken before a
+    #: connection's mutex, never after it.
+    _manager_lock: threading.RLock
+    _credentials: Credentials
+    _settings: Settings
+    _urls: dict[str, str]
+    _connections: dict[str, Connection]
+    _switchboard: Switchboard
+    _reporter: Reporter
+    _shared: MessageQueue
+    _take: Callable[[float | None], Any]
+    _closing: bool
+    #: The process it works in: threads and locks do not survive a fork.
+    _pid: int
+
+    def _connect(self, endpoint: str) -> Connection:
+        """Make the connection of an endpoint."""
+        raise NotImplementedError
+
+    def _stop_all(self) -> None:
+        """Ask every thread but that of the handlers to end; returns at once."""
+        raise NotImplementedError
+
+    def check_may_block(self) -> None:
+        """Raise `UsageError` if called on a link's own thread: it would wait for itself; or in a forked child."""
+        self._check_process()
+        if any(connection.is_current() for connection in list(self._connections.values())):
+            raise UsageError(
+                "this call waits, and was made on a link's own thread (inline); use a handler without inline"
+            )
+
+    def _check_open(self) -> None:
+        self._check_process()
+        if self._closing:
+            raise ManagerClosed("the manager is closed")
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise UsageError(f"this manager belongs to process {self._pid}; make one after the fork")
+
+    def _resume(self) -> None:
+        for connection in list(self._connections.values()):
+            connection.resume()
+
+    def _reconnect_outlets(self) -> None:
+        for connection in self._connections.values():
+            connection.reconnect_outlets()
+
+    def _remove_pattern(self, pattern: Pattern) -> None:
+        self._check_process()
+        with self._manager_lock:
+            losers = self._switchboard.remove_pattern(pattern)
+            self._reconnect_outlets()
+        self._resume()  # a link may be paused for this very handler
+        for queue in losers:
+            queue.tell_losses()
