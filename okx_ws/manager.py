@@ -24,6 +24,7 @@ from .net.rest_client import RestClient
 from .net.worker import RestWorker
 from .protocol.auth import login_request
 from .protocol.routing import Outlet
+from .protocol.subscriptions import Stream
 from .reading import Reading
 from .reporting import Reporter
 from .statistics import by_name, endpoint_stats, queue_stats
@@ -179,7 +180,7 @@ class Manager(Subscribing, Reading):
             endpoint,
             self._urls[endpoint],
             self._settings,
-            self._switchboard.outlet_of,
+            self._outlet_of,
             tell=self._tell,
             failed=self._endpoint_failed,
             raw=self._raw,
@@ -189,6 +190,11 @@ class Manager(Subscribing, Reading):
             hint=self._where,
             clock=self._clock,
         )
+
+    def _outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
+        """Return where pushes with this arg go, which belong to these streams. Called under a connection's mutex."""
+        holders = [holder for stream in streams for holder in stream.holders]
+        return self._switchboard.outlet_of(holders, arg) if holders else None
 
     def _login_request(self) -> str:
         """Return a login signed now. Called under a connection's mutex."""

@@ -18,7 +18,7 @@ from okx_ws import (
     ManagerClosed,
     SubscribeError,
     UsageError,
-    manager,
+    subscribing,
 )
 from okx_ws.exchange import LocalExchange
 from tests.protocol.test_book import row
@@ -328,7 +328,7 @@ def test_a_keep_alive_is_no_update(orders, connect):
 
 def test_a_snapshot_that_never_comes_is_asked_for_anew_and_a_late_one_is_not_adopted(orders, connect, monkeypatch):
     """Acceptance 57: each attempt is told; what comes for one that was given up is not this one's."""
-    monkeypatch.setattr(manager, "SNAPSHOT_S", 0.05)
+    monkeypatch.setattr(subscribing, "SNAPSHOT_S", 0.05)
     told = orders(first=lambda peer: None)
     ws = connect(urls=told.server.urls)
     watch, seen = Watch(ws), []

@@ -98,7 +98,7 @@ class Connection:
         endpoint: str,
         url: str,
         settings: Settings,
-        outlet_of: Callable[[list[Any], Mapping[str, Any]], Outlet | None],
+        outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None],
         *,
         tell: Callable[[Event], None],
         failed: Callable[[], None],

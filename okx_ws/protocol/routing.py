@@ -68,11 +68,11 @@ class Routes:
 
     Args:
         subscriptions: Where streams are looked up.
-        outlet_of: Makes the outlet for the holders of these streams and a push's arg; must not block.
+        outlet_of: Makes the outlet for these streams and a push's arg, None if nobody holds them; must not block.
     """
 
     def __init__(
-        self, subscriptions: Subscriptions, outlet_of: Callable[[list[Any], Mapping[str, Any]], Outlet | None]
+        self, subscriptions: Subscriptions, outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None]
     ) -> None:
         self._subscriptions = subscriptions
         self._outlet_of = outlet_of
@@ -131,8 +131,7 @@ class Routes:
             self._connect(route)
 
     def _connect(self, route: Route) -> None:
-        holders = [holder for stream in route.streams for holder in stream.holders]
-        route.outlet = self._outlet_of(holders, route.arg) if holders else None
+        route.outlet = self._outlet_of(route.streams, route.arg)
 
     def _drop(self, routes: list[Route]) -> None:
         for route in routes:

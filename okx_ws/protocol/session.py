@@ -71,7 +71,7 @@ class Session:
         self,
         endpoint: str,
         settings: Settings,
-        outlet_of: Callable[[list[Any], Mapping[str, Any]], Outlet | None],
+        outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None],
         *,
         credentials: Credentials | None = None,
         hint: str = "",
