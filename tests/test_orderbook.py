@@ -261,6 +261,17 @@ def test_a_second_snapshot_replaces_the_book(talk):
     assert px(book.asks()) == ["7", "8"] and book.bids() == () and watch.of("gap") == []
 
 
+@pytest.mark.parametrize("again", [[], [snapshot([("101", "7")], BIDS, seqId=15)]], ids=["no snapshot", "a snapshot"])
+def test_a_second_acknowledgement_of_a_live_arg_doubles_nothing(again, talk):
+    """Acceptance 32: OKX acks a repeated arg again, and may or may not send a second snapshot with it."""
+    told, _, watch, book = talk
+    told.send(update([("101", "7")]), {"event": "subscribe", "arg": BOOKS, "connId": "c0"}, *again)
+    told.send(update([("102.5", "0"), ("103", "1")], seqId=17, prevSeqId=15))
+    eventually(lambda: book.view().seqId == 17)
+    left = ["101", "103"]
+    assert px(book.asks()) == left and book.depth_at("101") == 7 and watch.of("gap") == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
