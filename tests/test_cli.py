@@ -139,6 +139,8 @@ def test_a_closed_pipe_ends_tail_quietly():
         (["nothing"], "nothing"),
         (["exchange", "--replay", "/no/such/file"], "/no/such/file"),
         (["exchange", "--replay", __file__], "line 1, is no JSON"),
+        (["exchange", "--fault", "dorp"], "there is no fault 'dorp'; did you mean drop?"),
+        (["exchange", "--fault", "drop:every=2"], "did you mean every_s?"),
     ],
 )
 def test_errors_are_a_sentence_and_exit_code_2(words, told):
@@ -184,6 +186,49 @@ def test_exchange_prints_where_it_is_and_serves_until_interrupted(connect):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 0 and "1 connections, 2 requests" in errors
+
+
+def test_exchange_shows_what_happens_and_which_faults_strike(connect):
+    """Plain lines in a pipe."""
+    words = ("--fault", "drop:endpoint=public,every_s=1,times=1", "--fault", "clock_skew:by_s=1,after_s=600")
+    process = begin("exchange", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    told = dict(process.stdout.readline().split() for _ in range(7))
+    ws = connect(urls={name: told[name] for name in ("public", "private", "business", "rest")})
+    assert process.stderr.readline() == "Ctrl-C ends it.\n"
+    ws.subscribe("tickers", instId="BTC-USDT").wait(5)
+    ws.subscribe("tickers", instId="NO-SUCH")
+    ws.rest.instruments("SPOT")
+    lines = []
+    while not any("drop: 1 connections" in line for line in lines):
+        lines.append(process.stderr.readline().rstrip())
+    ws.close()
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=10)
+    assert process.returncode == 0 and "1 strikes of faults" in rest and "\x1b" not in "".join(lines)
+    for expected in (
+        r"^\d\d:\d\d:\d\d\.\d{3} connected    public   [0-9a-f]{8}$",
+        r"subscribe    public   [0-9a-f]{8} tickers BTC-USDT$",
+        r"refused      public   [0-9a-f]{8} 60018 Wrong URL or channel:tickers, instId:NO-SUCH doesn't exist",
+        r"rest         rest              GET /api/v5/public/instruments\?instType=SPOT → 200 0$",
+        r"fault        public   [0-9a-f]{8} drop: 1 connections$",
+    ):
+        assert any(re.search(expected, line) for line in lines), (expected, lines)
+
+
+def test_exchange_shows_colours_on_a_terminal_and_nothing_if_told_so():
+    """`--quiet`; `--fault help` lists all faults and ends."""
+    assert "half_open: Read and write nothing" in run("exchange", "--fault", "help").stdout
+    master, slave = pty.openpty()
+    for words, shown in (((), True), (("--quiet",), False)):
+        fault = ("--fault", "clock_skew:by_s=40")
+        process = begin("exchange", *fault, *words, stdout=subprocess.PIPE, stderr=slave, text=True)
+        for _ in range(7):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        text = os.read(master, 65_536).decode()
+        assert ("\x1b[1;35mfault" in text) == shown == ("clock is off" in text) and "1 strikes" in text
+    os.close(master), os.close(slave)
 
 
 def test_without_its_extra_the_command_says_what_to_install():

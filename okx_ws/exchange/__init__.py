@@ -9,6 +9,19 @@ except ModuleNotFoundError as exc:
     raise ModuleNotFoundError(f"{exc.name} is missing: pip install 'okx-ws[exchange]'", name=exc.name) from exc
 
 from .accounts import Account, Position
+from .faults import FAULTS, Fault, Faults, Struck, describe_faults
+from .happenings import Happening
 from .replay import Recording
 
-__all__ = ["Account", "LocalExchange", "Position", "Recording"]
+__all__ = [
+    "FAULTS",
+    "Account",
+    "Fault",
+    "Faults",
+    "Happening",
+    "LocalExchange",
+    "Position",
+    "Recording",
+    "Struck",
+    "describe_faults",
+]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+from itertools import zip_longest
+
 from .feeds import Feed, Push
 from .markets import Market, World
 
 __all__ = ["BookFeed", "RpiBookFeed", "WholeBookFeed"]
+
+#: Levels of each side that a checksum is made of.
+CHECKED = 25
 
 
 class WholeBookFeed(Feed):
@@ -45,13 +51,14 @@ class BookFeed(Feed):
     """``books``, ``books50-l2-tbt``, ``books-l2-tbt``: a snapshot, then what changed, chained by ``prevSeqId``.
 
     The published book is a copy: a subscriber who comes between two updates gets the snapshot that the next update
-    chains on. ``checksum`` is the constant 0, as OKX's has been since June 2026.
+    chains on. ``checksum`` is the constant 0, as OKX's has been since June 2026, unless the world wants real ones.
     """
 
     #: OKX proves a book that does not change to be alive about once a minute.
     KEEP_ALIVE_MS = 60_000
 
-    checksum = {"checksum": 0}
+    #: Its pushes have a ``checksum``.
+    summed = True
 
     def __init__(self, world: World, market: Market, depth: int, every_ms: float) -> None:
         self.every_ms = every_ms
@@ -74,8 +81,18 @@ class BookFeed(Feed):
         return [[instrument.px(t), instrument.sz(lots), "0", str(orders)] for t, (lots, orders) in levels.items()]
 
     def _frame(self, action: str, asks: list[list[str]], bids: list[list[str]], prevSeqId: int) -> Push:
-        row = {"asks": asks, "bids": bids, "ts": str(self._world.ts), **self.checksum, "seqId": self._seqId}
+        row = {"asks": asks, "bids": bids, "ts": str(self._world.ts), **self._checksum(), "seqId": self._seqId}
         return {"action": action, "data": [{**row, "prevSeqId": prevSeqId}]}
+
+    def _checksum(self) -> dict[str, int]:
+        if not self.summed:
+            return {}
+        if not self._world.checksums:
+            return {"checksum": 0}
+        asks, bids = (self._rows({t: side[t] for t in list(side)[:CHECKED]}) for side in self._published)
+        levels = [row for pair in zip_longest(bids, asks) for row in pair if row is not None]
+        crc = zlib.crc32(":".join(f"{px}:{sz}" for px, sz, *_ in levels).encode())
+        return {"checksum": crc - (1 << 32) if crc >= 1 << 31 else crc}
 
     def first(self) -> list[Push]:
         asks, bids = self._published
@@ -96,7 +113,7 @@ class BookFeed(Feed):
 class RpiBookFeed(BookFeed):
     """``books-rpi``: chained alike, but no ``checksum``, and rows of [px, total size, size without RPI, orders]."""
 
-    checksum = {}
+    summed = False
 
     def _rows(self, levels: dict[int, tuple[int, int]]) -> list[list[str]]:
         place = self._market.instrument

@@ -19,7 +19,7 @@ from .accounts import Account, login_refusal
 from .recent import Recent
 from .rules import COUNTED, MOST_CONNECTIONS, OPERATIONS, refusal, rule_of
 
-__all__ = ["Desk", "Hub", "arg_id", "frame"]
+__all__ = ["Desk", "Hub", "arg_id", "frame", "plain"]
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,9 @@ class Hub(Protocol):
 
     def recorded(self, arg: Arg) -> bool:
         """Tell whether frames of this arg are being replayed: then they are served to anybody, anywhere."""
+
+    def refused(self, desk: Desk, arg: Arg) -> tuple[str, str] | None:
+        """Return (code, msg) if a fault wants an arg refused."""
 
     def connections(self, uid: str, channel: str) -> int:
         """Count the connections of an account that have a channel."""
@@ -203,8 +206,9 @@ class Desk:
     def _refusal(self, arg: Arg) -> tuple[str, str] | None:
         if not all(isinstance(value, str) for value in arg.values()):
             return "60013", "Invalid args"
-        if self._hub.recorded(arg):
-            return None
+        wanted = self._hub.refused(self, arg)
+        if wanted is not None or self._hub.recorded(arg):
+            return wanted
         return refusal(
             self.endpoint,
             arg,
@@ -221,6 +225,11 @@ class Desk:
             if self.args.pop(arg_id(arg), None) is not None:
                 self._hub.leave(self, arg)
             self._ack("unsubscribe", arg, id)
+
+    def take_away(self, arg: Arg) -> None:
+        """End a subscription that the client has not ended."""
+        if self.args.pop(arg_id(arg), None) is not None:
+            self._hub.leave(self, arg)
 
     def retire(self) -> None:
         """The connection is gone: leave everything, and let go of it, for desks are remembered longer than lines."""

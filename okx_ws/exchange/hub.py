@@ -1,4 +1,4 @@
-"""The hub: who is subscribed to what, and what they get pushed; and the lines it goes out by.
+"""The hub: who is subscribed to what, and what they get pushed.
 
 Everything here runs on the exchange's own thread.
 """
@@ -6,37 +6,24 @@ Everything here runs on the exchange's own thread.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections import deque
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
-
-from websockets.asyncio.server import ServerConnection
 
 from .accounts import Account
 from .channels import make_feed
 from .desk import Arg, Desk, arg_id
 from .feeds import Feed
+from .line import Line, run_later
 from .markets import World
 from .replay import Recording
 from .rules import rule_of
 
-__all__ = ["FAST_STEP_MS", "Hub", "Line", "run_later"]
-
-log = logging.getLogger(__name__)
+__all__ = ["FAST_STEP_MS", "Hub"]
 
 #: World milliseconds of a step while a 10 ms channel has subscribers.
 FAST_STEP_MS = 10.0
-
-#: Frames a client may lag behind; beyond, it is cut off with 4005, as OKX does.
-OUTBOX_FRAMES = 50_000
-#: A replay lets a client lag this far behind, then waits for it.
-REPLAY_AHEAD = 2_000
-
-#: A client that does not answer a close is cut after this long.
-CLOSE_S = 0.5
 
 #: The types of instruments of a channel that is not for all of them.
 TYPES = {
@@ -49,22 +36,6 @@ TYPES = {
 #: In this order OKX pushes one instrument's books.
 BOOKS = ("bbo-tbt", "books-l2-tbt", "books50-l2-tbt", "books", "books-rpi", "books5")
 
-_tasks: set[asyncio.Future[Any]] = set()
-
-
-def run_later(work: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
-    """Run a coroutine in the background; the set keeps it from being collected before it is done."""
-    task = asyncio.ensure_future(work)
-    _tasks.add(task)
-    task.add_done_callback(_ended)
-    return task
-
-
-def _ended(task: asyncio.Future[Any]) -> None:
-    _tasks.discard(task)
-    if not task.cancelled() and task.exception() is not None:
-        log.error("the exchange failed in the background", exc_info=task.exception())
-
 
 @dataclass
 class Play:
@@ -72,64 +43,6 @@ class Play:
 
     ids: set[str]
     task: asyncio.Future[Any]
-
-
-class Line:
-    """One connection: its desk, its outbox, its idle timer."""
-
-    def __init__(self, ws: ServerConnection, endpoint: str, hub: Hub) -> None:
-        self.ws = ws
-        self.endpoint = endpoint
-        self.desk = Desk(endpoint, hub, self.send, self.end)
-        self._outbox: deque[str] = deque()
-        self._filled = asyncio.Event()
-        self._emptied = asyncio.Event()
-        #: How to close once the outbox is empty.
-        self._last: tuple[int, str] | None = None
-        self.active_at = time.monotonic()
-
-    def send(self, text: str) -> None:
-        """Queue a frame; a client too slow for what is queued already is cut off."""
-        if len(self._outbox) >= OUTBOX_FRAMES:
-            self._outbox.clear()
-            self.close(4005, "Buffer is full")
-            return
-        self._outbox.append(text)
-        self._filled.set()
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Close the connection; a client that does not follow in time, or does not even read, is cut."""
-        run_later(self._close(code, reason))
-
-    def end(self, code: int, reason: str) -> None:
-        """Close the connection once what is queued is out."""
-        self._last = (code, reason)
-        self._filled.set()
-
-    async def _close(self, code: int, reason: str) -> None:
-        try:
-            await asyncio.wait_for(self.ws.close(code, reason), 2 * CLOSE_S)
-        except asyncio.TimeoutError:
-            self.ws.transport.abort()
-
-    async def write(self) -> None:
-        """Send what is queued, for as long as the connection lasts."""
-        while True:
-            await self._filled.wait()
-            while self._outbox:
-                await self.ws.send(self._outbox.popleft())
-                self.active_at = time.monotonic()
-            self._filled.clear()
-            self._emptied.set()
-            if self._last is not None:
-                self.close(*self._last)
-                return
-
-    async def room(self) -> None:
-        """Wait until the client has caught up."""
-        while len(self._outbox) >= REPLAY_AHEAD:
-            self._emptied.clear()
-            await self._emptied.wait()
 
 
 def feed_key(desk: Desk, arg: Arg) -> str:
@@ -162,6 +75,8 @@ class Hub:
         self.echo_error_ids = echo_error_ids
         self.strict = strict
         self.close_failed_logins = close_failed_logins
+        #: (line, arg) → why a fault wants a subscription refused.
+        self.refuses: Callable[[Line, Arg], tuple[str, str] | None] = lambda line, arg: None
         self.recordings: list[tuple[Recording, float | None]] = []
         self._feeds: dict[str, tuple[Arg, Feed, set[Desk]]] = {}
         self._lines: dict[Desk, Line] = {}
@@ -179,6 +94,10 @@ class Hub:
         types = TYPES.get(channel)
         places = (market.instrument for market in self.world.markets.values())
         return {getattr(place, key) for place in places if types is None or place.instType in types}
+
+    def refused(self, desk: Desk, arg: Arg) -> tuple[str, str] | None:
+        """Return (code, msg) if a fault wants an arg refused."""
+        return self.refuses(self._lines[desk], arg)
 
     def connections(self, uid: str, channel: str) -> int:
         """Count the connections of an account that have a channel."""

@@ -1,21 +1,23 @@
-"""What listening takes besides asyncio: an end without stragglers, and a certificate made on the fly."""
+"""What listening takes besides asyncio: doors that can be shut, an end without stragglers, a certificate on the fly."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import trustme
 from websockets.asyncio.server import Server, ServerConnection
 
-from .hub import CLOSE_S
+from .line import CLOSE_S
 
-__all__ = ["Tracked", "hang_up", "make_certificate", "stop_accepting"]
+__all__ = ["Door", "Tracked", "hang_up", "make_certificate", "stop_accepting"]
 
 
 async def stop_accepting(listeners: Iterable[Any]) -> None:
@@ -26,6 +28,71 @@ async def stop_accepting(listeners: Iterable[Any]) -> None:
             loop.remove_reader(listener.fileno())
     for _ in range(3):  # the accepting task, its transport, its protocol
         await asyncio.sleep(0)
+
+
+class Door:
+    """A port, at which connections are accepted, or refused while it is shut; those that are open go on.
+
+    While it is shut a socket that does not listen holds the port: nobody else gets it, and no client that dials it
+    is given that very port to dial from, which on loopback would connect the client with itself.
+
+    Args:
+        listen: Starts a server at a port; 0 for a free one.
+        port: Where.
+    """
+
+    def __init__(self, listen: Callable[[int], Awaitable[Any]], port: int) -> None:
+        self._listen = listen
+        self.port = port
+        #: All servers there have been: what a shut one has accepted is still served.
+        self.servers: list[Any] = []
+        self._keeper: socket.socket | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """What listens now."""
+        return tuple(self.servers[-1].sockets) if self.servers and self._keeper is None else ()
+
+    async def open(self) -> None:
+        """Accept connections.
+
+        Raises:
+            OSError: The port cannot be had.
+        """
+        async with self._turn:
+            if self.sockets:
+                return
+            self.servers.append(await self._listen(self.port))
+            if self._keeper is not None:
+                self._keeper.close()
+                self._keeper = None
+            self.port = self.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        """Refuse connections."""
+        async with self._turn:
+            if not self.sockets:
+                return
+            server, (first, *_) = self.servers[-1], self.sockets
+            family, address = first.family, first.getsockname()
+            await stop_accepting(self.sockets)
+            if isinstance(server, Server):
+                server.close(close_connections=False)
+                await asyncio.sleep(0)  # it does so one turn later
+            else:
+                server.close()
+            self._keeper = socket.socket(family)
+            if os.name == "posix":
+                self._keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self._keeper.bind(address)
+
+    def close(self) -> None:
+        """Let go of the port."""
+        for server in self.servers:
+            server.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
 
 class Tracked(ServerConnection):
@@ -44,12 +111,13 @@ class Tracked(ServerConnection):
         super().connection_lost(exc)
 
 
-async def hang_up(server: Server, transports: set[asyncio.Transport]) -> None:
+async def hang_up(servers: Iterable[Server], transports: set[asyncio.Transport]) -> None:
     """Close every connection, and cut those that do not follow."""
-    server.close()
+    for server in servers:
+        server.close()
     for patience in (CLOSE_S, None):
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(server.wait_closed(), patience)
+            await asyncio.wait_for(asyncio.gather(*(server.wait_closed() for server in servers)), patience)
         for transport in list(transports):
             transport.abort()
     await asyncio.sleep(0)  # a transport that was cut is gone one turn later

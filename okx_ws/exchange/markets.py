@@ -251,6 +251,8 @@ class World:
         self.markets = {i.instId: Market(i, self._fair(i), self._rng) for i in instruments}
         #: The newest entry of ``status``; none while nothing has been announced.
         self.status: list[dict[str, str]] = []
+        #: Books carry real checksums, as they did until June 2026.
+        self.checksums = False
         #: What goes along with every step, by name.
         self.followers: dict[str, Follower] = {}
 

@@ -10,51 +10,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
-
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
+from typing import TypeVar
 
 from .accounts import Account, Key
-from .desk import Desk, frame
-from .hub import CLOSE_S, FAST_STEP_MS, Hub, Line
+from .desk import Desk
+from .fault_kinds import Site
+from .faults import Faults, Struck
+from .happenings import Happening, Happenings
+from .hub import Hub
 from .instruments import make_instruments
-from .listeners import Tracked, hang_up, make_certificate, stop_accepting
+from .line import Line
+from .listeners import make_certificate
 from .markets import World
-from .recent import Recent
 from .replay import Recording
 from .rest import RestDesk
-from .rest_server import HttpServer
 from .rows import status_row
+from .serving import PATHS, Serving
 
 __all__ = ["LocalExchange"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-PATHS = {f"/ws/v5/{endpoint}": endpoint for endpoint in ("public", "private", "business")}
-
-#: World milliseconds of a step.
-STEP_MS = 100.0
-#: No step comes sooner after the last one, however fast the world runs.
-LEAST_SLEEP_S = 0.005
-
-#: Connections that are remembered after their end.
-REMEMBERED = 1_000
-
-#: New connections OKX takes from one address.
-CONNECTS_PER_S = 3
-
-IDLE_REASON = "No data received in 30s."
 
 
 class LocalExchange:
@@ -100,10 +83,7 @@ class LocalExchange:
     ) -> None:
         if not speed > 0:
             raise ValueError(f"speed must be more than 0, not {speed!r}")
-        self._host, self._port, self._rest_port = host, port, rest_port
-        self._tls = tls
-        self._speed = speed
-        self._idle_s = idle_s
+        self._host, self._tls = host, tls
         self.accounts = accounts if accounts is not None else [Account(demo=demo)]
         now_ms = time.time_ns() // 1_000_000
         self.world = World(make_instruments(now_ms, demo), now_ms, seed)
@@ -118,11 +98,21 @@ class LocalExchange:
         self.rest = RestDesk(self.world, self._clock_ms, self.hub.accounts, strict)
         #: Seconds added to the server's own clock.
         self.clock_skew_s = 0.0
-        #: Monotonic times of the newest WebSocket handshakes that succeeded.
-        self.connects: list[float] = Recent(REMEMBERED)
-        #: The newest desks there were, the newest last; their `requests` tell what clients asked.
-        self.desks: list[Desk] = Recent(REMEMBERED)
-        self._transports: set[asyncio.Transport] = set()
+        self._happenings = Happenings()
+        #: What is to go wrong, and what has.
+        self.faults = Faults(self, seed)
+        self.hub.refuses = self.faults.refuses
+        self._serving = Serving(
+            self.hub,
+            self.rest,
+            self.faults,
+            self._happenings,
+            host=host,
+            ports=(port, rest_port),
+            clock_ms=self._clock_ms,
+            speed=speed,
+            idle_s=idle_s,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
@@ -136,8 +126,18 @@ class LocalExchange:
     def urls(self) -> dict[str, str]:
         """The addresses, as a client's `urls` wants them."""
         ws, http = ("wss", "https") if self._tls else ("ws", "http")
-        found = {endpoint: f"{ws}://{self._host}:{self._port}{path}" for path, endpoint in PATHS.items()}
-        return {**found, "rest": f"{http}://{self._host}:{self._rest_port}"}
+        found = {endpoint: f"{ws}://{self._host}:{self._serving.door.port}{path}" for path, endpoint in PATHS.items()}
+        return {**found, "rest": f"{http}://{self._host}:{self._serving.rest_door.port}"}
+
+    @property
+    def connects(self) -> list[float]:
+        """Monotonic times of the newest WebSocket handshakes that succeeded."""
+        return self._serving.connects
+
+    @property
+    def desks(self) -> list[Desk]:
+        """The newest desks there were, the newest last; their `requests` tell what clients asked."""
+        return self._serving.desks
 
     @property
     def credentials(self) -> Key:
@@ -219,12 +219,12 @@ class LocalExchange:
             speed: None: as fast as the client reads; 1.0: with the distances of the recording; 2.0: twice as fast.
         """
         recording = Recording(path)
-        self._call(lambda: self.hub.recordings.append((recording, speed)))
+        self.call(lambda: self.hub.recordings.append((recording, speed)))
         return recording
 
     def drop(self, endpoint: str | None = None) -> int:
         """Cut connections without a close frame (of one endpoint, or all); return how many."""
-        return self._each(endpoint, lambda line: line.ws.transport.abort())
+        return self._each(endpoint, Line.abort)
 
     def close_all(self, code: int, reason: str = "", endpoint: str | None = None) -> int:
         """Close connections with this code (of one endpoint, or all); return how many."""
@@ -235,13 +235,7 @@ class LocalExchange:
 
         Returns at once; says to how many it was announced.
         """
-        msg = "The connection will soon be closed for a service upgrade. Please reconnect."
-
-        def announce(line: Line) -> None:
-            line.send(frame({"event": "notice", "code": "64008", "msg": msg, "connId": line.desk.connId}))
-            asyncio.get_running_loop().call_later(close_after_s, line.close, 1001, "service upgrade")
-
-        return self._each(endpoint, announce)
+        return self._each(endpoint, lambda line: line.announce_end(close_after_s))
 
     def say(self, text: str, endpoint: str | None = None) -> int:
         """Send a text to every client (of one endpoint, or all), whatever it is; return to how many."""
@@ -251,7 +245,7 @@ class LocalExchange:
         """Put an entry on the channel ``status``: work on the WebSocket service; `begin_s` and `end_s` from now."""
         now_ms = self._clock_ms()
         row = status_row(title, state, now_ms + int(begin_s * 1000), now_ms + int(end_s * 1000), self.hub.demo)
-        self._call(lambda: setattr(self.world, "status", [row]))
+        self.call(lambda: setattr(self.world, "status", [row]))
 
     def _each(self, endpoint: str | None, action: Callable[[Line], None]) -> int:
         def act() -> int:
@@ -260,17 +254,37 @@ class LocalExchange:
                 action(line)
             return len(lines)
 
-        return self._call(act)
+        return self.call(act)
 
-    def _call(self, function: Callable[[], T]) -> T:
+    def watch(self, watcher: Callable[[Happening], None]) -> None:
+        """Have a function told what connects, subscribes and fails; on the exchange's thread, so it must be quick."""
+        self.call(lambda: self._happenings.watchers.append(watcher))
+
+    # ------------------------------------------------------------------ for faults
+
+    def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the exchange's thread and return its result."""
         if self._loop is None or self._thread is None or not self._thread.is_alive():
+            return function()
+        if self._thread is threading.current_thread():
             return function()
 
         async def run() -> T:
             return function()
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+
+    def site(self, rng: random.Random) -> Site:
+        """Return what a fault can lay hands on."""
+        doors = {"ws": self._serving.door, "rest": self._serving.rest_door}
+        return Site(self.hub, self.world, self._skew, doors, asyncio.get_running_loop().call_later, rng)
+
+    def _skew(self, seconds: float) -> None:
+        self.clock_skew_s += seconds
+
+    def struck(self, strike: Struck) -> None:
+        """A fault has struck."""
+        self._happenings.tell("fault", strike.endpoint, strike.connId, f"{strike.fault}: {strike.text}")
 
     # ------------------------------------------------------------------ the thread
 
@@ -293,89 +307,12 @@ class LocalExchange:
         context = None
         if self._tls:
             context, self._ca_file = make_certificate(self._host)
-        http = HttpServer(self.rest)
-        server = await serve(
-            self._serve,
-            self._host,
-            self._port,
-            ssl=context,
-            create_connection=cast(Any, partial(Tracked, self._transports)),  # it asks for a class, and only calls it
-            process_request=self._admit,
-            max_size=65_536,  # a longer request closes with 1009
-            ping_interval=None,  # OKX sends no control pings on its JSON endpoints
-            close_timeout=CLOSE_S,
-            logger=logging.getLogger(f"{__name__}.websockets"),
-        )
-        jobs: list[asyncio.Future[Any]] = []
-        listeners: list[asyncio.Server] = []
-        try:
-            rest = await asyncio.start_server(http.serve, self._host, self._rest_port, ssl=context)
-            listeners.append(rest)
-            self._port = next(iter(server.sockets)).getsockname()[1]
-            self._rest_port = rest.sockets[0].getsockname()[1]
-            jobs = [asyncio.ensure_future(job) for job in (self._stop(), self._turn_world(), self._watch_idle())]
+
+        def started() -> None:
             self._started.set()
             log.info("local exchange: %s", ", ".join(self.urls.values()))
-            (ended, *_), _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
-            await stop_accepting([*server.sockets, *rest.sockets])
-            ended.result()  # a world that stands still must not look like a quiet one
-        finally:
-            for job in jobs:
-                job.cancel()
-            for listener in listeners:
-                listener.close()
-            http.close()
-            await hang_up(server, self._transports)
 
-    async def _stop(self) -> None:
-        assert self._stopping is not None  # made by `_main`
-        await self._stopping.wait()
+        await self._serving.run(context, started, self._stopping)
 
     def _clock_ms(self) -> int:
         return time.time_ns() // 1_000_000 + int(self.clock_skew_s * 1000)
-
-    def _admit(self, ws: ServerConnection, request: Request) -> Response | None:
-        """Refuse the upgrade on a path that is none, or too soon after others."""
-        if request.path.partition("?")[0] not in PATHS:
-            return ws.respond(HTTPStatus.NOT_FOUND, "no such path\n")
-        newest = self.connects[-CONNECTS_PER_S:]
-        if self.hub.strict and len(newest) == CONNECTS_PER_S and time.monotonic() < newest[0] + 1:
-            return ws.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many connections\n")
-        return None
-
-    async def _serve(self, ws: ServerConnection) -> None:
-        assert ws.request is not None  # the handshake is over
-        line = Line(ws, PATHS[ws.request.path.partition("?")[0]], self.hub)
-        self.connects.append(time.monotonic())
-        self.desks.append(line.desk)
-        self.hub.attach(line)
-        writer = asyncio.ensure_future(line.write())
-        try:
-            async for message in ws:
-                line.active_at = time.monotonic()
-                text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-                line.desk.receive(text, self._clock_ms() / 1000)
-        except ConnectionClosed:
-            pass
-        finally:
-            self.hub.detach(line)
-            writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
-                await writer
-
-    async def _turn_world(self) -> None:
-        last = time.monotonic()
-        while True:
-            step_ms = FAST_STEP_MS if self.hub.fast else STEP_MS
-            await asyncio.sleep(max(LEAST_SLEEP_S, step_ms / self._speed / 1000))
-            now = time.monotonic()
-            self.hub.step((now - last) * 1000 * self._speed)
-            last = now
-
-    async def _watch_idle(self) -> None:
-        while True:
-            await asyncio.sleep(self._idle_s / 100)
-            for line in self.hub.lines:
-                if time.monotonic() >= line.active_at + self._idle_s:
-                    line.active_at = time.monotonic()
-                    line.close(4004, IDLE_REASON)

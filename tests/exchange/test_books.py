@@ -66,9 +66,9 @@ def test_the_books_of_an_instrument_are_pushed_in_okxs_order():
     with LocalExchange() as exchange, talk(exchange) as client:
         client.login(exchange.accounts[0])
         client.subscribe(*({"channel": channel, "instId": "BTC-USDT"} for channel in channels))
-        feeds = exchange._call(lambda: [arg["channel"] for arg, _, _ in exchange.hub._feeds.values()])
+        feeds = exchange.call(lambda: [arg["channel"] for arg, _, _ in exchange.hub._feeds.values()])
         while not feeds:
-            feeds = exchange._call(lambda: [arg["channel"] for arg, _, _ in exchange.hub._feeds.values()])
+            feeds = exchange.call(lambda: [arg["channel"] for arg, _, _ in exchange.hub._feeds.values()])
         assert feeds == ["bbo-tbt", "books50-l2-tbt", "books", "books5"]
 
 

@@ -87,7 +87,7 @@ def test_waking_up_from_a_long_sleep_makes_no_flood(exchange):
             for desk in exchange.desks:
                 desk.send = lambda text: None
 
-        exchange._call(sleep)
+        exchange.call(sleep)
         assert counts.pop("candle1s") <= 101 and counts.pop("candle1m") <= 101
         assert counts.pop("trades", 0) <= 5  # one sweep
         assert counts and all(count == 1 for count in counts.values())

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from okx_ws.exchange import LocalExchange, Recording
-from okx_ws.exchange import hub as hubs
+from okx_ws.exchange import line as lines
 from tests.exchange.client import masked, mute, talk
 from tests.watch import eventually
 
@@ -64,13 +64,13 @@ def test_leaving_one_arg_leaves_the_others_playing(recorded):
 @pytest.mark.parametrize("how", ["drop", "unsubscribe"])
 def test_a_play_that_waits_for_its_client_ends_with_it(how, recorded, monkeypatch):
     """A client that reads nothing, and goes away."""
-    monkeypatch.setattr(hubs, "REPLAY_AHEAD", 3)
+    monkeypatch.setattr(lines, "REPLAY_AHEAD", 3)
     path = recorded(*((BTC, "x" * 500_000, 1) for n in range(40)))
     with LocalExchange() as exchange:
         exchange.replay(path)
         with mute(exchange, {"op": "subscribe", "args": [BTC]}) as sock:
-            eventually(lambda: len(hubs._tasks) == 1)
-            (task,) = hubs._tasks
+            eventually(lambda: len(lines._tasks) == 1)
+            (task,) = lines._tasks
             (line,) = exchange.hub.lines
             eventually(lambda: line._outbox and time.monotonic() > line.active_at + 0.2)  # nothing goes out any more
             if how == "drop":

@@ -171,7 +171,7 @@ def test_a_strict_exchange_takes_three_connections_a_second():
             assert stack.enter_context(talk(exchange)).ask("ping") == "pong"  # it is counted by now
         with pytest.raises(InvalidStatus, match="429"), talk(exchange):
             pass
-        exchange._call(exchange.connects.clear)
+        exchange.call(exchange.connects.clear)
         with talk(exchange) as client:
             assert client.ask("ping") == "pong"
 
