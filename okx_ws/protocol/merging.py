@@ -164,9 +164,9 @@ class Merge:
         if one is None:
             return []
         out: list[bytes] = []
-        admit, is_marker = self._track.admit, gaps.is_marker
+        admit = self._track.admit
         for payload in payloads:
-            if not one.joined or self._cause is not None or is_marker(payload):
+            if not one.joined or self._cause is not None or payload.startswith(gaps.MARKER_START):
                 self._take(one, payload, out, now_ms)
             elif (verdict := admit(line, payload, out)) is not SETTLED:
                 self._unsettled(one, payload, verdict, out, now_ms)
@@ -346,7 +346,9 @@ class Merge:
         if out:
             while self._holding and self._reached(out, now_ms):
                 pass
-            last = next((payload for payload in reversed(out) if not gaps.is_marker(payload)), None)
+            last: bytes | None = out[-1]
+            if gaps.is_marker(out[-1]):
+                last = next((payload for payload in reversed(out) if not gaps.is_marker(payload)), None)
             if last is not None:
                 self._last, self._last_ms = last, now_ms
         return out
