@@ -11,27 +11,23 @@ user code. Other threads change wishes in the session and wake the thread.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from ..config import Credentials, Settings
 from ..errors import ConnectionLost, LoginError, ManagerClosed, OkxWsError
 from ..events import Event
 from ..protocol.backoff import delay_before
-from ..protocol.budget import ConnectBudget
 from ..protocol.codes import CLOSE_CODES, FATAL_CLOSES, SLOW_CLOSES
 from ..protocol.login import ClockState
 from ..protocol.routing import Outlet
 from ..protocol.session import LOGIN, PING, LinkFault, Session
 from ..protocol.subscriptions import Stream
 from .app import LinkApp, Loss
-from .dial import open_tcp, resolve
-from .proxy import open_tunnel, proxy_for
+from .opening import open_wire
 from .wire import Poller, Stopped, Waker, Wire, WireError
 
 __all__ = ["Connection", "Wish"]
@@ -58,21 +54,6 @@ class Wish(NamedTuple):
     holder: Any
     max_silence: float | None = None
     snapshot_s: float | None = None
-
-
-#: Connects a second are counted here for the whole process, by (host, port), whichever manager asks.
-_budgets: dict[tuple[str, int], ConnectBudget] = {}
-_budgets_lock = threading.Lock()
-
-
-def _forget_budgets() -> None:
-    global _budgets_lock
-    _budgets_lock = threading.Lock()  # a thread that the child does not have may hold the old one
-    _budgets.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_budgets)
 
 
 class Connection:
@@ -300,7 +281,7 @@ class Connection:
         wire: Wire | None = None
         try:
             poller = Poller(self._waker, lambda: self._stopping)
-            wire = self._dial(poller)
+            wire = open_wire(self.url, settings, poller, self._waker)
             self._app = app = LinkApp(self.url, wire, self, settings.max_message_bytes)
             app.run_forever(ping_interval=settings.ping_interval)
             return app.loss or Loss(1006, "the upgrade failed", opened=False)
@@ -321,42 +302,6 @@ class Connection:
                 wire.close()
             if poller is not None:
                 poller.close()
-
-    def _dial(self, poller: Poller) -> Wire:
-        """Connect, with TLS if the address says so; `connect_timeout` does not count the wait for a free place."""
-        parts = urlsplit(self.url)
-        host = str(parts.hostname)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        deadline = time.monotonic() + self._settings.connect_timeout
-        proxy = proxy_for(self.url, self._settings.proxy)
-        first = (host, port) if proxy is None else (proxy.host, proxy.port)
-        addresses = resolve(*first, poller, self._waker, deadline)
-        target = host
-        if proxy is not None and proxy.scheme == "socks5":
-            target = resolve(host, port, poller, self._waker, deadline)[0][4][0]
-        deadline += self._wait_for_place(host, port, poller)
-        sock = open_tcp(addresses, poller, self._waker, deadline)
-        wire = Wire(sock, poller, self._waker, self._settings.write_timeout)
-        try:
-            wire.deadline = deadline
-            if proxy is not None:
-                open_tunnel(wire, proxy, target, port)
-            if parts.scheme == "wss":
-                wire.start_tls(self._settings.tls, host)
-        except BaseException:
-            wire.close()
-            raise
-        return wire
-
-    def _wait_for_place(self, host: str, port: int, poller: Poller) -> float:
-        """Keep within OKX's connects a second; return the seconds waited."""
-        now = time.monotonic()
-        with _budgets_lock:
-            start = _budgets.setdefault((host, port), ConnectBudget()).reserve(self._settings.limits, now)
-        while time.monotonic() < start:
-            poller.wait(start)
-            self._waker.clear()
-        return start - now
 
     def _after(self, loss: Loss) -> None:
         """Tell a loss, and wait before the next attempt, or give the endpoint up."""
