@@ -203,6 +203,7 @@ class Settings:
     block_timeout: float = 30.0
     max_message_bytes: int = 64 * 1024 * 1024
     markers: bool = False
+    subscriptions_per_link: int = 240
     #: None: the environment's; False: none; or an URL, which may hold a password.
     proxy: str | bool | None = field(default=None, repr=False)
     tls: ssl.SSLContext = field(default_factory=default_tls_context)
@@ -215,7 +216,7 @@ class Settings:
             raise UsageError(
                 f"ping_interval must be under 30 s, not {self.ping_interval!r}: OKX closes idle links at 30 s"
             )
-        for name in ("queue_size", "queue_bytes"):
+        for name in ("queue_size", "queue_bytes", "subscriptions_per_link"):
             whole(name, getattr(self, name))
         # A 400-level book snapshot is 27 kB; a limit under that would cut honest traffic.
         whole("max_message_bytes", self.max_message_bytes, 65_536)

@@ -1,4 +1,4 @@
-"""`Manager`: owns the connections, the queues and the handlers, and wires them together; knows no protocol."""
+"""`Manager`: owns the lines, the queues and the handlers, and wires them together; knows no protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .endpoints import resolve_urls
 from .errors import ManagerClosed, UsageError
 from .events import Event
 from .net.clock import Clock
-from .net.connection import Connection
+from .net.connection import Site
+from .net.lines import Lines
 from .net.proxy import check_proxy
 from .net.rest import RestTransport
 from .net.rest_client import RestClient
@@ -72,6 +73,8 @@ class Manager(Subscribing, Reading):
             ``{"event": "gap", "arg": {…}, "cause": …, "since_ms": …, "until_ms": …, "lost": n or None,
             "repaired": False}``. What is missing lies between the two times, Unix ms. Causes: ``"disconnect"``,
             ``"overflow"``, ``"malformed"``, ``"stall"``, and ``"sequence"``: it was subscribed anew for an order book.
+        subscriptions_per_link: Beyond, an endpoint's subscriptions are spread over further links. Of order books of 50
+            or 400 levels, OKX wants fewer than 30 on a link, and gets that.
         proxy: None: the environment's (``https_proxy``, ``all_proxy``, ``no_proxy``); False: none; or
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.
         sslopt: See `config.tls_context`: ``ca_certs`` and the like, or a ``context``. Verification is always on.
@@ -104,6 +107,7 @@ class Manager(Subscribing, Reading):
         block_timeout: float = 30.0,
         max_message_bytes: int = 64 * MiB,
         markers: bool = False,
+        subscriptions_per_link: int = 240,
         proxy: str | bool | None = None,
         sslopt: Mapping[str, Any] | None = None,
         clock_sync: bool = True,
@@ -130,11 +134,12 @@ class Manager(Subscribing, Reading):
             block_timeout=block_timeout,
             max_message_bytes=max_message_bytes,
             markers=markers,
+            subscriptions_per_link=subscriptions_per_link,
             proxy=proxy,
             tls=tls_context(sslopt),
         )
         self._manager_lock = threading.RLock()
-        self._connections: dict[str, Connection] = {}
+        self._lines: dict[str, Lines] = {}
         self._reporter = Reporter(self._credentials, self._resume, self.check_may_block, self._exit)
         #: Told in the errors of refused logins, whose cause is most often here.
         self._where = f", region {region!r}, {'demo' if sandbox else 'live'}"
@@ -145,7 +150,7 @@ class Manager(Subscribing, Reading):
             self._clock = Clock(self._transport, self._worker, self._reporter.tell, self._clock_ready)
         self._rest = RestClient(self._transport, self._credentials, self._clock, self._check_rest)
         self._switchboard = Switchboard(self._settings, self._reporter)
-        #: For `Connection`.
+        #: For `Site`.
         self._raw: Outlet | None = None
         self._pong: Callable[[bytes], None] = lambda payload: None
         self._closing = False
@@ -174,15 +179,14 @@ class Manager(Subscribing, Reading):
         found = Credentials.from_env()
         return cls(found.apiKey, found.secretKey, found.passphrase, **settings)
 
-    def _connect(self, endpoint: str) -> Connection:
+    def _connect(self, endpoint: str) -> Lines:
         process.watch(self)
-        return Connection(
-            endpoint,
-            self._urls[endpoint],
-            self._settings,
-            self._outlet_of,
+        site = Site(
+            endpoint=endpoint,
+            url=self._urls[endpoint],
+            settings=self._settings,
+            outlet_of=self._outlet_of,
             tell=self._tell,
-            failed=self._endpoint_failed,
             raw=self._raw,
             pong=lambda payload: self._pong(payload),
             login=self._login_request if self._credentials else None,
@@ -190,27 +194,28 @@ class Manager(Subscribing, Reading):
             hint=self._where,
             clock=self._clock,
         )
+        return Lines(site, self._endpoint_failed)
 
     def _outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
-        """Return where pushes with this arg go, which belong to these streams. Called under a connection's mutex."""
+        """Return where pushes with this arg go, which belong to these streams. Called under the endpoint's mutex."""
         holders = [holder for stream in streams for holder in stream.holders]
         return self._switchboard.outlet_of(holders, arg) if holders else None
 
     def _login_request(self) -> str:
-        """Return a login signed now. Called under a connection's mutex."""
+        """Return a login signed now. Called under the endpoint's mutex."""
         # Unix time, as OKX wants it; with clock_sync=False the local clock as it is.
         now_s = self._clock.now_s() if self._clock is not None else time.time_ns() / 1e9
         return login_request(self._credentials, now_s)
 
     def _clock_ready(self) -> None:
-        for connection in list(self._connections.values()):
-            connection.nudge()
+        for lines in list(self._lines.values()):
+            lines.nudge()
 
     def stats(self) -> dict[str, Any]:
         """Return counts and states, a plain dict of plain values; a snapshot, cheap enough for once a second."""
         self._check_process()
         with self._manager_lock:
-            endpoints = {name: endpoint_stats(connection) for name, connection in self._connections.items()}
+            endpoints = {name: endpoint_stats(lines) for name, lines in self._lines.items()}
             own, handlers = self._switchboard.own_queues, self._switchboard.handler_queues
         for queue in (self._shared, *own.values(), *handlers):
             queue.tell_losses()
@@ -260,9 +265,9 @@ class Manager(Subscribing, Reading):
         self._stop_all()
         if interrupted or self._is_own_thread():
             return  # the last link to end lets the readers go; what is left is the next close's
-        connections = list(self._connections.values())
-        for connection in [connection for connection in connections if not connection.join(until)]:
-            connection.abort()
+        endpoints = list(self._lines.values())
+        for lines in [lines for lines in endpoints if not lines.join(until)]:
+            lines.abort()
         self._worker.join(min(until, time.monotonic() + REST_PATIENCE_S))
         self._transport.close()
         self._finish()
@@ -273,14 +278,14 @@ class Manager(Subscribing, Reading):
     def _stop_all(self) -> None:
         """Ask every thread but that of the handlers to end; returns at once."""
         self._switchboard.cut_off_inline()
-        connections = list(self._connections.values())
-        for connection in connections:
-            connection.stop()
+        endpoints = list(self._lines.values())
+        for lines in endpoints:
+            lines.stop()
         self._worker.stop()
         self._rest.stop()
         if self._clock is not None:
             self._clock.wake()  # the worker will not
-        if all(connection.failure is not None for connection in connections):
+        if all(lines.failure is not None for lines in endpoints):
             self._finish()  # no link is left to do it
 
     def _finish(self) -> None:
@@ -297,8 +302,8 @@ class Manager(Subscribing, Reading):
 
     def _is_own_thread(self) -> bool:
         """Tell whether this is a thread of ours: to wait for the others might be to wait for each other."""
-        connections = list(self._connections.values())
-        return self._reporter.thread.is_current() or any(connection.is_current() for connection in connections)
+        endpoints = list(self._lines.values())
+        return self._reporter.thread.is_current() or any(lines.is_current() for lines in endpoints)
 
     def _holds_a_lock(self) -> bool:
         """Tell whether this thread holds a lock of ours: then a signal handler has interrupted us inside one.
@@ -306,7 +311,7 @@ class Manager(Subscribing, Reading):
         To join threads that need that lock would wait until the time is up.
         """
         locks: list[Any] = [self._manager_lock, self._reporter.thread.lock, self._worker.lock]
-        locks += [connection.mutex for connection in list(self._connections.values())]
+        locks += [lines.mutex for lines in list(self._lines.values())]
         locks += [queue.lock for queue in self._switchboard.queues + self._switchboard.handler_queues]
         locks += self._switchboard.tap_locks
         return any(lock._is_owned() for lock in locks)  # as threading.Condition asks it
@@ -321,7 +326,7 @@ class Manager(Subscribing, Reading):
 
     def __repr__(self) -> str:
         state = "closed" if self._closing else "open"
-        return f"<{type(self).__name__} {state} {', '.join(self._connections) or 'not connected'}>"
+        return f"<{type(self).__name__} {state} {', '.join(self._lines) or 'not connected'}>"
 
     # ------------------------------------------------------------------ inside
 
@@ -338,17 +343,17 @@ class Manager(Subscribing, Reading):
         self.end(0.0)
 
     def _tell(self, event: Event) -> None:
-        """Pass on what a connection tells; called outside every lock."""
+        """Pass on what a link tells; called outside every lock."""
         self._reporter.tell(event)
         if event.type in ("subscribed", "subscribe_failed") and event.delay_s is None and event.arg is not None:
-            self._settle_own_queues(self._connections[str(event.endpoint)], event.arg)
+            self._settle_own_queues(self._lines[str(event.endpoint)], event.arg)
 
     def _endpoint_failed(self) -> None:
         """An endpoint has become of no use: readers must not wait for what cannot come."""
         with self._manager_lock:
-            failures = [connection.failure for connection in self._connections.values()]
+            failures = [lines.failure for lines in self._lines.values()]
             for holder, queue in self._switchboard.own_queues.items():
-                failure = self._connections[holder.endpoint].failure
+                failure = self._lines[holder.endpoint].failure
                 if failure is not None:
                     queue.end(failure)
             if None in failures:

@@ -96,9 +96,9 @@ class Reading(Wiring):
         """
         self._check_process()
         checked = check_arg({"channel": channel, **arg})
-        for connection in list(self._connections.values()):
-            with connection.mutex:
-                stream = connection.session.subscriptions.find(checked)
+        for lines in list(self._lines.values()):
+            with lines.mutex:
+                stream = lines.find(checked)
                 payload = stream.newest if stream is not None else None
             if stream is not None:
                 try:

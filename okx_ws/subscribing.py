@@ -10,7 +10,8 @@ from .config import positive
 from .endpoints import ENDPOINTS, endpoint_of, login_needed
 from .errors import ManagerClosed, UsageError
 from .handlers import EventHandler, EventSink, Handler, InlineSink
-from .net.connection import Connection, Wish
+from .net.connection import Wish
+from .net.lines import Lines
 from .net.proxy import is_loopback
 from .orderbook import SNAPSHOT_S, OrderBook, book_arg
 from .subscription import Subscription, check_arg, check_fields
@@ -119,45 +120,45 @@ class Subscribing(Wiring):
             self._check_open()
             made = [self._make(where, arg, handler, inline, queue) for where, arg in placed]
             for where in dict.fromkeys(where for where, _ in placed):
-                self._ask(self._connections[where], [s for s in made if s.endpoint == where], max_silence)
-            if self._closing:  # by a signal handler that interrupted us: it may not have seen these connections
+                self._ask(self._lines[where], [s for s in made if s.endpoint == where], max_silence)
+            if self._closing:  # by a signal handler that interrupted us: it may not have seen these lines
                 self._stop_all()
-        for connection in {subscription.connection for subscription in made}:
-            connection.tell_pending()
+        for lines in {subscription.lines for subscription in made}:
+            lines.tell_pending()
         return made
 
     def _ask(
         self,
-        connection: Connection,
+        lines: Lines,
         subscriptions: list[Subscription],
         max_silence: float | None = None,
         snapshot_s: float | None = None,
     ) -> None:
-        """Hand new subscriptions to their connection, all in one request."""
-        where = connection.endpoint
+        """Hand new subscriptions to their endpoint, all at once."""
+        where = lines.endpoint
         wishes = [Wish(s.arg, login_needed(s.channel, where), s, max_silence, snapshot_s) for s in subscriptions]
         try:
-            streams = connection.subscribe(wishes)
+            streams = lines.subscribe(wishes)
         except BaseException:  # no thread could be started, for example
             for subscription in subscriptions:
                 self._switchboard.leave(subscription)
             raise
         for subscription, stream in zip(subscriptions, streams, strict=True):
             subscription.stream = stream
-        if connection.failure is None:
+        if lines.failure is None:
             self._shared.reopen()  # it ended if all endpoints so far had failed
         for arg in [subscription.arg for subscription in subscriptions if subscription.own_queue is not None]:
-            self._settle_own_queues(connection, arg)
+            self._settle_own_queues(lines, arg)
 
     def _make(
         self, where: str, arg: dict[str, str], handler: Handler | InlineSink | None, inline: bool, queue: bool
     ) -> Subscription:
-        connection = self._connections.get(where)
-        if connection is None:
-            connection = self._connections[where] = self._connect(where)
+        lines = self._lines.get(where)
+        if lines is None:
+            lines = self._lines[where] = self._connect(where)
         subscription = Subscription(
             self,
-            connection,
+            lines,
             arg,
             sink=self._switchboard.sink(handler, inline) if handler is not None else None,
             own_queue=self._switchboard.new_queue(arg) if queue else None,
@@ -188,12 +189,12 @@ class Subscribing(Wiring):
                 f"no login over {self._urls[endpoint]}: without TLS the key would travel in the clear; use wss://"
             )
 
-    def _settle_own_queues(self, connection: Connection, arg: Mapping[str, str]) -> None:
+    def _settle_own_queues(self, lines: Lines, arg: Mapping[str, str]) -> None:
         """See that nobody waits for messages of a refused arg; and that a later acceptance lets them wait again."""
-        with connection.mutex:
-            stream = connection.session.subscriptions.find(arg)
+        with lines.mutex:
+            stream = lines.find(arg)
             queues = [holder.own_queue for holder in stream.holders] if stream is not None else []
-            reason = connection.failure or (stream.refusal if stream is not None else None)
+            reason = lines.failure or (stream.refusal if stream is not None else None)
         for queue in queues:
             if queue is not None and reason is not None:
                 queue.end(reason)
@@ -214,15 +215,15 @@ class Subscribing(Wiring):
         """
         self._check_process()
         if isinstance(channel, Subscription):
-            if self._connections.get(channel.endpoint) is not channel.connection:
+            if self._lines.get(channel.endpoint) is not channel.lines:
                 raise UsageError(f"{channel!r} is a subscription of another manager")
             self.end_subscription(channel)
             return
         checked = check_arg({"channel": channel, **arg})
         with self._manager_lock:
-            for connection in self._connections.values():
-                with connection.mutex:
-                    stream = connection.session.subscriptions.find(checked)
+            for lines in self._lines.values():
+                with lines.mutex:
+                    stream = lines.find(checked)
                     holders = list(stream.holders) if stream is not None else []
                 for subscription in holders:
                     self.end_subscription(subscription)
@@ -238,7 +239,7 @@ class Subscribing(Wiring):
             own = subscription.own_queue
             if own is not None:  # first, since the link may be paused for it
                 own.end(ManagerClosed(f"{subscription.arg} was unsubscribed"))
-            subscription.connection.unsubscribe(subscription.stream, subscription)
+            subscription.lines.unsubscribe(subscription.stream, subscription)
         for queue in losers if own is None else [own]:
             queue.tell_losses()
 
@@ -283,10 +284,10 @@ class Subscribing(Wiring):
         with self._manager_lock:
             self._check_open()
             book.subscription = self._make(where, arg, book.sink, True, False)
-            self._ask(self._connections[where], [book.subscription], max_silence, SNAPSHOT_S)
+            self._ask(self._lines[where], [book.subscription], max_silence, SNAPSHOT_S)
             if self._closing:  # see `_subscribe`
                 self._stop_all()
-        book.subscription.connection.tell_pending()
+        book.subscription.lines.tell_pending()
         return book
 
     # ------------------------------------------------------------------ handlers

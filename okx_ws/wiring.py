@@ -10,7 +10,7 @@ from typing import Any
 from .config import Credentials, Settings
 from .delivery import MessageQueue
 from .errors import ManagerClosed, UsageError
-from .net.connection import Connection
+from .net.lines import Lines
 from .reporting import Reporter
 from .switchboard import Pattern, Switchboard
 
@@ -20,13 +20,13 @@ __all__ = ["Wiring"]
 class Wiring:
     """The objects that `Manager` makes, for its parts `Subscribing` and `Reading`."""
 
-    #: Re-entrant: close() may come from a signal handler that interrupted this very thread inside. Taken before a
-    #: connection's mutex, never after it.
+    #: Re-entrant: close() may come from a signal handler that interrupted this very thread inside. Taken before an
+    #: endpoint's mutex, never after it.
     _manager_lock: threading.RLock
     _credentials: Credentials
     _settings: Settings
     _urls: dict[str, str]
-    _connections: dict[str, Connection]
+    _lines: dict[str, Lines]
     _switchboard: Switchboard
     _reporter: Reporter
     _shared: MessageQueue
@@ -35,8 +35,8 @@ class Wiring:
     #: The process it works in: threads and locks do not survive a fork.
     _pid: int
 
-    def _connect(self, endpoint: str) -> Connection:
-        """Make the connection of an endpoint."""
+    def _connect(self, endpoint: str) -> Lines:
+        """Make the lines of an endpoint."""
         raise NotImplementedError
 
     def _stop_all(self) -> None:
@@ -46,7 +46,7 @@ class Wiring:
     def check_may_block(self) -> None:
         """Raise `UsageError` if called on a link's own thread: it would wait for itself; or in a forked child."""
         self._check_process()
-        if any(connection.is_current() for connection in list(self._connections.values())):
+        if any(lines.is_current() for lines in list(self._lines.values())):
             raise UsageError(
                 "this call waits, and was made on a link's own thread (inline); use a handler without inline"
             )
@@ -61,12 +61,12 @@ class Wiring:
             raise UsageError(f"this manager belongs to process {self._pid}; make one after the fork")
 
     def _resume(self) -> None:
-        for connection in list(self._connections.values()):
-            connection.resume()
+        for lines in list(self._lines.values()):
+            lines.resume()
 
     def _reconnect_outlets(self) -> None:
-        for connection in self._connections.values():
-            connection.reconnect_outlets()
+        for lines in self._lines.values():
+            lines.reconnect_outlets()
 
     def _remove_pattern(self, pattern: Pattern) -> None:
         self._check_process()

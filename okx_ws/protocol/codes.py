@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "CHANNEL_CODES",
     "CLOSE_CODES",
+    "CROWDED_CLOSES",
     "FATAL_CLOSES",
     "LOGIN_CODES",
     "REST_BUSY_CODES",
@@ -63,6 +64,9 @@ CLOSE_CODES = {
 
 #: No reconnect mends these: the key must change first.
 FATAL_CLOSES = frozenset({4001, 4007})
+
+#: Too many subscriptions on one link: some have to move to another one.
+CROWDED_CLOSES = frozenset({4008, 4009})
 
 #: Coming back at once would only repeat them: the longest delay applies.
 SLOW_CLOSES = frozenset({1009, 4002, 4003, 4008, 4009})

@@ -125,6 +125,13 @@ class Routes:
         """A stream was forgotten."""
         self._drop(stream.routes[:])
 
+    def inherit(self, stream: Stream, routes: list[Route]) -> None:
+        """A stream came from another session, where these were its routes: keep what they knew of its messages."""
+        for known in routes:
+            route = self.of_arg(known.arg)
+            if stream in route.streams and known.last_at > route.last_at:
+                route.last, route.last_at = known.last, known.last_at
+
     def reconnect(self, streams: list[Stream] | None = None) -> None:
         """Make the outlets anew, of routes to these streams or of all: holders or handlers have changed."""
         for route in self._by_arg.values() if streams is None else [r for s in streams for r in s.routes]:

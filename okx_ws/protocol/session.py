@@ -144,6 +144,17 @@ class Session:
                     self._forget(stream)
             self._dirty = True
 
+    def give(self, stream: Stream, other: Session) -> None:
+        """Have `other` carry on with a stream, its hole with it; only while this session has no link."""
+        routes = stream.routes[:]
+        self.routes.removed(stream)
+        self.subscriptions.forget(stream)
+        other.subscriptions.add(stream)
+        other.routes.changed()
+        other.routes.inherit(stream, routes)
+        other._silence_at = 0.0
+        other._dirty = True
+
     def want_snapshots(self, stream: Stream, within_s: float, now: float) -> None:
         """Somebody needs a snapshot of `stream`, now and with each acknowledgement, `within_s` seconds after it."""
         stream.snapshot_s = within_s
