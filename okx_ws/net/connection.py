@@ -24,6 +24,7 @@ from ..errors import ConnectionLost, LoginError, ManagerClosed, OkxWsError
 from ..events import Event
 from ..protocol.backoff import delay_before
 from ..protocol.budget import ConnectBudget
+from ..protocol.calls import Call
 from ..protocol.codes import CLOSE_CODES, FATAL_CLOSES, SLOW_CLOSES
 from ..protocol.login import ClockState
 from ..protocol.routing import Outlet
@@ -222,6 +223,43 @@ class Connection:
             raise ConnectionLost(f"{self.endpoint}: not connected")
         self._waker.wake()
 
+    def call(self, call: Call) -> None:
+        """Have a call sent, once there is a link and a login, within its time; its `done` is told what became of it.
+
+        The link is had from now on, whether anything is subscribed or not: the next call shall not wait for it.
+
+        Raises:
+            ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
+        """
+        with self.changed:
+            if not self._held_open or not self.session.login_wanted:
+                self.hold_open(login=True)
+            if self._stopping:
+                raise ManagerClosed("the manager is closed")
+            ended = self.failure or self.session.login_error
+            if ended is not None:
+                raise type(ended)(*ended.args)
+            self.session.calls.add(call)
+        self._waker.wake()
+
+    def expire_calls(self) -> float:
+        """End the calls whose time is up, link or not; return when the next one's is."""
+        with self.mutex:
+            calls = self.session.calls
+            calls.expire(time.monotonic())
+            due, calls.due = calls.due, 0.0  # the link shall look itself, for whose turn it is
+        self._settle_calls()
+        return due
+
+    def _settle_calls(self) -> None:
+        """Tell calls what became of them; outside every lock."""
+        calls = self.session.calls
+        if calls.settled:
+            with self.mutex:
+                settled, calls.settled = calls.settled, []
+            for call, outcome in settled:
+                call.done(call, outcome)
+
     def nudge(self) -> None:
         """Something outside has changed that requests may wait for."""
         with self.mutex:
@@ -242,7 +280,7 @@ class Connection:
             self._stopping = True
             if self._thread is None:  # it was never needed, or could not be started
                 self.failure = ManagerClosed("the manager is closed")
-                self._waker.close()
+                self._waker.close()  # no call waits: the first one starts the thread
             self.changed.notify_all()
         self._waker.wake()
 
@@ -321,6 +359,7 @@ class Connection:
                 wire.close()
             if poller is not None:
                 poller.close()
+            self._settle_calls()
 
     def _dial(self, poller: Poller) -> Wire:
         """Connect, with TLS if the address says so; `connect_timeout` does not count the wait for a free place."""
@@ -403,7 +442,9 @@ class Connection:
     def _fail(self, error: OkxWsError) -> None:
         with self.changed:
             self.failure = error
+            self.session.calls.end(error)
             self.changed.notify_all()
+        self._settle_calls()
         self._failed()
 
     # ------------------------------------------------------------------ what the link tells (LinkOwner)
@@ -448,7 +489,7 @@ class Connection:
                 life = app.reader.life_at()
                 if life is not None:
                     self.session.heartbeat.life(life)
-                texts = self.session.pump(now, idle)
+                texts = self.session.pump(now, idle, room=not app.wire.unsent)
                 due = self.session.due
         finally:
             with self.mutex:
@@ -499,8 +540,10 @@ class Connection:
         return events
 
     def _tell_all(self, events: list[Event]) -> None:
+        """Tell what the session has said, and calls what became of them; outside every lock."""
         for event in events:
             self._tell(event)
+        self._settle_calls()
 
     @property
     def paused(self) -> bool:

@@ -6,7 +6,7 @@ OKX writes numbers as JSON strings, and its sequence numbers as 64-bit integers:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -15,6 +15,7 @@ __all__ = [
     "HEAD_END",
     "arg_key",
     "arg_text",
+    "call_text",
     "classify",
     "data_head_arg",
     "decode",
@@ -95,6 +96,12 @@ def arg_text(arg: Mapping[str, str]) -> str:
 def request(op: str, arg_texts: Iterable[str], id: str) -> str:
     """Return the text of a subscribe or unsubscribe request for args that are already JSON texts."""
     return f'{{"id":"{id}","op":"{op}","args":[{",".join(arg_texts)}]}}'
+
+
+def call_text(id: str, op: str, args: Sequence[Mapping[str, Any]], expTime: str | None) -> str:
+    """Return the text of a request that is answered by a reply."""
+    until = {} if expTime is None else {"expTime": expTime}
+    return orjson.dumps({"id": id, "op": op, **until, "args": args}).decode()
 
 
 # 60018 names the arg in its text: "…channel:index-tickers, instId:NEAR-USDT-SWAP doesn't exist…"; older servers put no
