@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import orjson
 
+from ..errors import UsageError
+
 __all__ = [
     "HEAD_END",
     "arg_key",
@@ -99,9 +101,16 @@ def request(op: str, arg_texts: Iterable[str], id: str) -> str:
 
 
 def call_text(id: str, op: str, args: Sequence[Mapping[str, Any]], expTime: str | None) -> str:
-    """Return the text of a request that is answered by a reply."""
+    """Return the text of a request that is answered by a reply.
+
+    Raises:
+        UsageError: It holds what JSON has no word for: a lone surrogate, a number of more than 64 bits.
+    """
     until = {} if expTime is None else {"expTime": expTime}
-    return orjson.dumps({"id": id, "op": op, **until, "args": args}).decode()
+    try:
+        return orjson.dumps({"id": id, "op": op, **until, "args": args}).decode()
+    except orjson.JSONEncodeError as exc:
+        raise UsageError(f"{op} cannot be sent: {exc}") from exc
 
 
 # 60018 names the arg in its text: "…channel:index-tickers, instId:NEAR-USDT-SWAP doesn't exist…"; older servers put no
