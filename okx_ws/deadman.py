@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .config import whole
-from .errors import ManagerClosed, OkxWsError, UsageError
+from .errors import ConnectionLost, ManagerClosed, OkxWsError, UsageError
 from .events import Event
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
@@ -58,9 +58,11 @@ class DeadMansSwitch:
         self._well = well
         self._tag = tag
         # Re-entrant: a signal handler may call it, having interrupted this very thread inside.
-        self._lock = threading.RLock()
+        self._turned = threading.Condition(threading.RLock())
         #: Counts settings: a renewal of an older one is over.
         self._turn = 0
+        #: A request is under way: the next one waits, lest an older one reach OKX after it.
+        self._asking = False
         self._seconds = 0
         self._healthy: Callable[[], object] | None = None
         #: When OKX cancels if nothing more comes (monotonic).
@@ -74,16 +76,29 @@ class DeadMansSwitch:
             RestError, ConnectionLost: OKX has refused, or could not be asked: it stands as it stood, and if it was
                 armed, it is still renewed.
         """
-        asked_at = time.monotonic()
-        rows = self._ask(seconds, timeout)
-        with self._lock:
+        until = time.monotonic() + timeout
+        with self._turned:
+            if not self._turned.wait_for(lambda: not self._asking, timeout):
+                raise ConnectionLost("a renewal of the dead man's switch has no answer yet; nothing was sent")
+            self._asking = True
             self._turn += 1
-            self._seconds, self._healthy, self._lapsed = seconds, healthy, False
-            self._lapses_at = asked_at + seconds if seconds else float("inf")
-            turn = self._turn
-        if seconds:
-            self._worker.submit(lambda: self._renew(turn), RENEW_S)
+        asked_at = time.monotonic()
+        try:
+            rows = self._ask(seconds, max(0.001, until - asked_at))
+            with self._turned:
+                self._seconds, self._healthy, self._lapsed = seconds, healthy, False
+                self._lapses_at = asked_at + seconds if seconds else float("inf")
+        finally:
+            self._over()
+            if self._seconds:
+                turn = self._turn
+                self._worker.submit(lambda: self._renew(turn), RENEW_S)
         return dict(rows[0]) if rows else {}
+
+    def _over(self) -> None:
+        with self._turned:
+            self._asking = False
+            self._turned.notify_all()
 
     def _ask(self, seconds: int, timeout: float) -> list[Any]:
         body = {"timeOut": str(seconds), **({"tag": self._tag} if self._tag else {})}
@@ -91,20 +106,22 @@ class DeadMansSwitch:
 
     def _renew(self, turn: int) -> None:
         """On the worker: renew it, or say why not; and come again."""
-        with self._lock:
+        why, code = self._why_not(), None
+        with self._turned:
             if turn != self._turn:
                 return
-            seconds = self._seconds
-        asked_at = time.monotonic()
-        why, code = self._why_not(), None
-        if not why:
-            try:
+            self._asking = True
+            seconds, asked_at = self._seconds, time.monotonic()
+        try:
+            if not why:
                 self._ask(seconds, PATIENCE_S)
-            except ManagerClosed:
-                return
-            except OkxWsError as exc:
-                why, code = str(exc), getattr(exc, "code", None)
-        with self._lock:
+        except ManagerClosed:
+            return
+        except OkxWsError as exc:
+            why, code = str(exc), getattr(exc, "code", None)
+        finally:
+            self._over()
+        with self._turned:
             if turn != self._turn:
                 return
             event = self._failed(why, code) if why else self._renewed(asked_at + seconds)

@@ -6,13 +6,9 @@ import logging
 import os
 import pickle
 import random
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -28,9 +24,7 @@ from okx_ws import (
     OutcomeUnknown,
     UsageError,
 )
-from okx_ws.exchange import LocalExchange
-from tests.watch import Watch, eventually
-from tests.web import http
+from tests.watch import Watch
 
 KEY = {"apiKey": "key-1234567", "secretKey": "secret-1234567", "passphrase": "phrase-1234567"}
 
