@@ -281,7 +281,7 @@ class Manager(Subscribing, Reading, Trading):
         for connection in connections:
             connection.stop()
         self._worker.stop()
-        self._entry.stop()
+        self._order_entry.stop()
         self._rest.stop()
         if self._clock is not None:
             self._clock.wake()  # the worker will not

@@ -9,13 +9,11 @@ login and OKX's limits all share the call's one deadline; the reply is matched b
 from __future__ import annotations
 
 import concurrent.futures
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from .config import Limits, positive
 from .delivery import SLICE_S
@@ -24,39 +22,35 @@ from .net.connection import Connection
 from .net.instruments import Instruments
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
+from .order_requests import Request
 from .protocol.calls import Call, Cost, Outcome
 from .protocol.codes import UNKNOWN_CODES
-from .protocol.orders import BATCHES, MOST_ORDERS, OPS, Op, check_order, check_steps, costs_of, expiry_of
-from .protocol.replies import OrderResult, only_result, results_of, whole_reply
-from .protocol.rest import plain_of
+from .protocol.orders import BATCHES, check_steps, costs_of
+from .protocol.replies import OrderResult
 from .resolving import Doubt, Resolution, resolve
 
-__all__ = ["CallFuture", "Host", "OrderEntry", "Request"]
+__all__ = ["CallFuture", "Host", "OrderEntry"]
 
 #: A call's end is told by the link's thread; if that is busy with a user's function, it is not waited for longer.
 GRACE_S = 1.0
 
-#: Subscriptions have methods of their own; logins are the manager's.
-NOT_CALLS = ("login", "subscribe", "unsubscribe")
 
+class Host(NamedTuple):
+    """What the manager does for `OrderEntry`.
 
-class Host(Protocol):
-    """The manager, as far as it matters here."""
+    Attributes:
+        check_may_block: Raises `UsageError` on a thread that must not wait.
+        check: Raises unless calls may be made over an endpoint.
+        link: Returns the endpoint's connection; made now, if there is none.
+        links: Returns the connections there are.
+        now_ms: Returns OKX's time, Unix ms.
+    """
 
-    def check_may_block(self) -> None:
-        """Raise `UsageError` on a thread that must not wait."""
-
-    def check_trading(self, endpoint: str) -> None:
-        """Raise unless calls may be made over an endpoint."""
-
-    def trading_link(self, endpoint: str) -> Connection:
-        """Return the endpoint's connection; made now, if there is none."""
-
-    def trading_links(self) -> list[Connection]:
-        """Return the connections there are."""
-
-    def exchange_ms(self) -> float:
-        """Return OKX's time, Unix ms."""
+    check_may_block: Callable[[], None]
+    check: Callable[[str], None]
+    link: Callable[[str], Connection]
+    links: Callable[[], list[Connection]]
+    now_ms: Callable[[], float]
 
 
 class CallFuture(concurrent.futures.Future[Any]):
@@ -80,43 +74,6 @@ class CallFuture(concurrent.futures.Future[Any]):
         return super().exception(timeout)
 
 
-@dataclass
-class Request:
-    """One call, checked.
-
-    Attributes:
-        word: OKX's word for the operation.
-        orders: What it is about, without the codes of instruments.
-        until: When its time is up (monotonic).
-        read: Makes its value of a reply, or raises.
-        op: What is known about the operation; None if nothing is.
-        expTime: OKX shall not carry it out later than this, Unix ms.
-        check: Look at ticks and lots.
-        sent: What went over the wire.
-    """
-
-    word: str
-    orders: list[dict[str, Any]]
-    until: float
-    read: Callable[[Mapping[str, Any]], Any]
-    op: Op | None = None
-    expTime: str | None = None
-    check: bool = False
-    sent: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def endpoint(self) -> str:
-        """Where it is sent."""
-        if self.op is not None:
-            return self.op.endpoint
-        return "business" if self.word.startswith("sprd-") else "private"
-
-    @property
-    def names(self) -> list[str]:
-        """The clOrdId of each order, where it has one."""
-        return [str(order.get("clOrdId", "")) for order in self.orders]
-
-
 class OrderEntry:
     """Makes calls for one manager; thread-safe.
 
@@ -126,7 +83,6 @@ class OrderEntry:
         worker: Runs what must not hold up a caller.
         report: Told what a user's function has raised that was called with an outcome.
         limits: Whether, and how, calls are held back.
-        prefix: Begins each clOrdId that is made here.
     """
 
     def __init__(
@@ -136,14 +92,12 @@ class OrderEntry:
         worker: RestWorker,
         report: Callable[[Callable[..., object], BaseException], None],
         limits: Limits,
-        prefix: str = "",
     ) -> None:
         self._host = host
         self._rest = rest
         self._worker = worker
         self._report = report
         self._limits = limits
-        self._prefix = prefix
         self.instruments = Instruments(rest)
         # Re-entrant: close() may come from a signal handler that interrupted this very thread inside.
         self._lock = threading.RLock()
@@ -152,78 +106,6 @@ class OrderEntry:
         self._stopped = False
         #: When the worker looks at calls whose time is up (monotonic).
         self._look_at = float("inf")
-
-    # ------------------------------------------------------------------ requests, before anything is sent
-
-    def single(
-        self, word: str, order: Mapping[str, Any], timeout: float, expTime: object = None, check: bool = False
-    ) -> Request:
-        """Return the request for one order.
-
-        Raises:
-            UsageError: It cannot be right.
-        """
-        op, until = OPS[word], _until(timeout)
-        checked = [self._checked(op, order)]
-        return Request(word, checked, until, only_result, op, expiry_of(word, expTime), _check_flag(check, checked))
-
-    def batch(self, word: str, orders: object, timeout: float, expTime: object = None, check: bool = False) -> Request:
-        """Return the request for 1 to 20 orders.
-
-        Raises:
-            UsageError: One of them cannot be right; the text says which.
-        """
-        op, until = OPS[word], _until(timeout)
-        if not isinstance(orders, Sequence) or isinstance(orders, str) or not 1 <= len(orders) <= MOST_ORDERS:
-            told = f"{len(orders)} of them" if isinstance(orders, Sequence) else repr(orders)
-            raise UsageError(f"{op.method}s takes a list of 1 to {MOST_ORDERS} orders, not {told}")
-        checked = []
-        for number, order in enumerate(orders):
-            try:
-                checked.append(self._checked(op, order))
-            except UsageError as exc:
-                raise UsageError(f"orders[{number}]: {exc}") from exc
-        names = [order["clOrdId"] for order in checked if "clOrdId" in order]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None and op.kind == "place":
-            raise UsageError(f"two orders of one batch have the clOrdId {twice!r}")
-        read = partial(results_of, n=len(checked))
-        return Request(op.batch, checked, until, read, op, expiry_of(word, expTime), _check_flag(check, checked))
-
-    def any(self, word: object, args: object, timeout: float, expTime: object = None) -> Request:
-        """Return the request for any operation.
-
-        Raises:
-            UsageError: It is none, or its args cannot be right.
-        """
-        if not isinstance(word, str) or not word.isascii() or not word:
-            raise UsageError(f"op must be OKX's word for an operation, such as 'order', not {word!r}")
-        if word in NOT_CALLS:
-            raise UsageError(f"{word!r} is no call: the manager has a method for it, or does it by itself")
-        if not isinstance(args, Sequence) or isinstance(args, str) or not args:
-            raise UsageError(f"args must be a non-empty list of dicts, not {args!r}")
-        op, until = OPS.get(word) or BATCHES.get(word), _until(timeout)
-        if op is not None:
-            orders = [self._checked(op, order) for order in args]
-        elif all(isinstance(arg, Mapping) for arg in args):
-            orders = [plain_of(f"args[{number}]", arg) for number, arg in enumerate(args)]
-        else:
-            raise UsageError(f"args must be a non-empty list of dicts, not {args!r}")
-        read = partial(whole_reply, n=len(orders))
-        return Request(word, orders, until, read, op, expiry_of(word, expTime))
-
-    def _checked(self, op: Op, order: object) -> dict[str, Any]:
-        checked = check_order(op, order)
-        if op.kind == "place" and "clOrdId" not in checked:
-            checked["clOrdId"] = self.new_clOrdId()
-        return checked
-
-    def new_clOrdId(self) -> str:
-        """Return a name that no other order has: the prefix, and 63 bits of chance in decimal.
-
-        OKX's channel ``fills`` tells a clOrdId only if it is a positive 64-bit number: without a prefix, this is one.
-        """
-        return f"{self._prefix}{secrets.randbelow(2**63 - 1) + 1}"
 
     # ------------------------------------------------------------------ sending
 
@@ -234,7 +116,7 @@ class OrderEntry:
             OkxWsError: See the module's law.
         """
         self._host.check_may_block()
-        self._host.check_trading(request.endpoint)
+        self._host.check(request.endpoint)
         for order in request.orders:
             if self._lacks_code(request, order):
                 self.instruments.find(order["instId"], request.until)
@@ -268,7 +150,7 @@ class OrderEntry:
         Raises:
             OkxWsError: It cannot be sent at all.
         """
-        self._host.check_trading(request.endpoint)
+        self._host.check(request.endpoint)
         future = CallFuture(self._host.check_may_block)
         if any(self._lacks_code(request, order) for order in request.orders):
             with self._lock:
@@ -288,7 +170,7 @@ class OrderEntry:
             for order in request.orders:
                 if self._lacks_code(request, order):
                     self.instruments.find(order["instId"], request.until)
-            self._host.check_trading(request.endpoint)
+            self._host.check(request.endpoint)
             with self._lock:
                 self._preparing.discard(future)
             if not future.done():
@@ -316,7 +198,7 @@ class OrderEntry:
             costs = costs_of(op, named, self._limits.orders_per_2s)
         done = partial(self._done, request, future)
         call = Call(request.word, request.sent, request.until, done, costs=costs, expTime=request.expTime)
-        connection = self._host.trading_link(request.endpoint)
+        connection = self._host.link(request.endpoint)
         connection.call(call)
         return connection
 
@@ -384,7 +266,7 @@ class OrderEntry:
             spread = request.word.startswith("sprd-")
             doubt = Doubt(kind, order, instId, spread, sent_at, request.expTime)
             left = max(0.001, until - time.monotonic())
-            found.append(resolve(doubt, self._rest, self._host.exchange_ms, left))
+            found.append(resolve(doubt, self._rest, self._host.now_ms, left))
         return found[0] if len(found) == 1 and request.word not in BATCHES else found
 
     # ------------------------------------------------------------------ time, and the end
@@ -400,7 +282,7 @@ class OrderEntry:
     def _expire(self) -> None:
         with self._lock:
             self._look_at = float("inf")
-        due = min((link.expire_calls() for link in self._host.trading_links()), default=float("inf"))
+        due = min((link.expire_calls() for link in self._host.links()), default=float("inf"))
         if due < float("inf"):
             self._watch(due)
 
@@ -411,15 +293,3 @@ class OrderEntry:
             preparing, self._preparing = self._preparing, set()
         for future in preparing:
             self._finish(future, ManagerClosed("the manager is closed"))
-
-
-def _until(timeout: float) -> float:
-    return time.monotonic() + positive("timeout", timeout)
-
-
-def _check_flag(check: object, orders: Sequence[Mapping[str, Any]]) -> bool:
-    if not isinstance(check, bool):
-        raise UsageError(f"check must be True or False, not {check!r}")
-    if check and not all("instId" in order for order in orders):
-        raise UsageError("check=True needs the instId: ticks and lots are listed by it")
-    return check

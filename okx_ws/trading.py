@@ -11,7 +11,8 @@ from typing import Any
 from .deadman import DeadMansSwitch, check_seconds
 from .errors import UsageError
 from .net.connection import Connection
-from .order_entry import CallFuture, OrderEntry
+from .order_entry import CallFuture, Host, OrderEntry
+from .order_requests import RequestMaker
 from .protocol.orders import PATTERNS
 from .protocol.replies import OrderResult
 from .switchboard import Tap
@@ -40,47 +41,48 @@ def check_prefix(prefix: object) -> str:
 class SpreadTrading:
     """Spread orders; they go to /business. See `Trading`."""
 
-    _entry: OrderEntry
+    _order_entry: OrderEntry
+    _order_requests: RequestMaker
 
     def place_spread_order(
         self, *, timeout: float = TIMEOUT_S, expTime: str | int | None = None, **order: Value
     ) -> OrderResult:
         """Place a spread order: ``sprdId``, ``side``, ``ordType``, ``sz``, ``px``; as `Trading.place_order`."""
-        return self._entry.result(self._entry.single("sprd-order", order, timeout, expTime))
+        return self._order_entry.result(self._order_requests.single("sprd-order", order, timeout, expTime))
 
     def place_spread_order_nowait(
         self, *, timeout: float = TIMEOUT_S, expTime: str | int | None = None, **order: Value
     ) -> CallFuture:
         """As `place_spread_order`; returns a Future at once."""
-        return self._entry.start(self._entry.single("sprd-order", order, timeout, expTime))
+        return self._order_entry.start(self._order_requests.single("sprd-order", order, timeout, expTime))
 
     def cancel_spread_order(self, *, timeout: float = TIMEOUT_S, **order: Value) -> OrderResult:
         """Cancel a spread order, named by ``ordId`` or ``clOrdId``; as `Trading.cancel_order`."""
-        return self._entry.result(self._entry.single("sprd-cancel-order", order, timeout))
+        return self._order_entry.result(self._order_requests.single("sprd-cancel-order", order, timeout))
 
     def cancel_spread_order_nowait(self, *, timeout: float = TIMEOUT_S, **order: Value) -> CallFuture:
         """As `cancel_spread_order`; returns a Future at once."""
-        return self._entry.start(self._entry.single("sprd-cancel-order", order, timeout))
+        return self._order_entry.start(self._order_requests.single("sprd-cancel-order", order, timeout))
 
     def amend_spread_order(
         self, *, timeout: float = TIMEOUT_S, expTime: str | int | None = None, **order: Value
     ) -> OrderResult:
         """Change a spread order: ``ordId`` or ``clOrdId``, ``newSz``, ``newPx``; as `Trading.amend_order`."""
-        return self._entry.result(self._entry.single("sprd-amend-order", order, timeout, expTime))
+        return self._order_entry.result(self._order_requests.single("sprd-amend-order", order, timeout, expTime))
 
     def amend_spread_order_nowait(
         self, *, timeout: float = TIMEOUT_S, expTime: str | int | None = None, **order: Value
     ) -> CallFuture:
         """As `amend_spread_order`; returns a Future at once."""
-        return self._entry.start(self._entry.single("sprd-amend-order", order, timeout, expTime))
+        return self._order_entry.start(self._order_requests.single("sprd-amend-order", order, timeout, expTime))
 
     def mass_cancel_spread_orders(self, sprdId: str | None = None, *, timeout: float = TIMEOUT_S) -> OrderResult:
         """Cancel all spread orders, or all of one spread."""
-        return self._entry.result(self._entry.single("sprd-mass-cancel", {"sprdId": sprdId}, timeout))
+        return self._order_entry.result(self._order_requests.single("sprd-mass-cancel", {"sprdId": sprdId}, timeout))
 
     def mass_cancel_spread_orders_nowait(self, sprdId: str | None = None, *, timeout: float = TIMEOUT_S) -> CallFuture:
         """As `mass_cancel_spread_orders`; returns a Future at once."""
-        return self._entry.start(self._entry.single("sprd-mass-cancel", {"sprdId": sprdId}, timeout))
+        return self._order_entry.start(self._order_requests.single("sprd-mass-cancel", {"sprdId": sprdId}, timeout))
 
 
 class Trading(SpreadTrading, Wiring):
@@ -100,24 +102,26 @@ class Trading(SpreadTrading, Wiring):
     Each order gets a clOrdId, if it has none.
 
     With ``_nowait``, a call returns a `concurrent.futures.Future` at once and never waits for anything. What it ends
-    with is its result, or its exception; functions that are added to it run on the link's own thread, and must return
-    quickly. It cannot be cancelled: cancel the order.
+    with is its result, or its exception; functions that are added to it run on a thread of the library's, mostly the
+    link's own, and must return quickly. It cannot be cancelled: cancel the order.
 
     Source: OKX v5 docs, "WS / Place order" and its siblings, read June 2026.
     """
 
     def _prepare_trading(self, prefix: str) -> None:
         """Set up; nothing is connected and no thread started."""
-        self._entry = OrderEntry(
-            self,
-            self._rest,
-            self._worker,
-            self._reporter.handler_error,
-            self._settings.limits,
-            check_prefix(prefix),
+        self._order_requests = RequestMaker(check_prefix(prefix))
+        host = Host(
+            self.check_may_block,
+            self._check_trading,
+            self._trading_link,
+            lambda: list(self._connections.values()),
+            self._exchange_ms,
         )
-        self._switches: dict[str, DeadMansSwitch] = {}
-        self._hears_instruments = False
+        report, limits = self._reporter.handler_error, self._settings.limits
+        self._order_entry = OrderEntry(host, self._rest, self._worker, report, limits)
+        self._dead_mans_switches: dict[str, DeadMansSwitch] = {}
+        self._instruments_heard = False
 
     # ------------------------------------------------------------------ single orders
 
@@ -140,24 +144,24 @@ class Trading(SpreadTrading, Wiring):
             OrderRejected, ExchangeError, OutcomeUnknown, ConnectionLost, LoginError, RestError, ManagerClosed,
             UsageError: See the class.
         """
-        return self._entry.result(self._entry.single("order", order, timeout, expTime, check))
+        return self._order_entry.result(self._order_requests.single("order", order, timeout, expTime, check))
 
     def place_order_nowait(
         self, *, timeout: float = TIMEOUT_S, expTime: str | int | None = None, check: bool = False, **order: Value
     ) -> CallFuture:
         """As `place_order`; returns a Future of its row at once."""
-        return self._entry.start(self._entry.single("order", order, timeout, expTime, check))
+        return self._order_entry.start(self._order_requests.single("order", order, timeout, expTime, check))
 
     def cancel_order(self, *, timeout: float = TIMEOUT_S, **order: Value) -> OrderResult:
         """Cancel an order: ``cancel_order(instId="BTC-USDT", clOrdId="mine")``, or by ``ordId``.
 
         That it is accepted does not mean that the order is cancelled: the channel ``orders`` tells.
         """
-        return self._entry.result(self._entry.single("cancel-order", order, timeout))
+        return self._order_entry.result(self._order_requests.single("cancel-order", order, timeout))
 
     def cancel_order_nowait(self, *, timeout: float = TIMEOUT_S, **order: Value) -> CallFuture:
         """As `cancel_order`; returns a Future of its row at once."""
-        return self._entry.start(self._entry.single("cancel-order", order, timeout))
+        return self._order_entry.start(self._order_requests.single("cancel-order", order, timeout))
 
     def amend_order(
         self, *, timeout: float = TIMEOUT_S, expTime: str | int | None = None, check: bool = False, **order: Value
@@ -166,13 +170,13 @@ class Trading(SpreadTrading, Wiring):
 
         ``newSz`` is the whole size, with what is filled. ``reqId`` names the change on the channel ``orders``.
         """
-        return self._entry.result(self._entry.single("amend-order", order, timeout, expTime, check))
+        return self._order_entry.result(self._order_requests.single("amend-order", order, timeout, expTime, check))
 
     def amend_order_nowait(
         self, *, timeout: float = TIMEOUT_S, expTime: str | int | None = None, check: bool = False, **order: Value
     ) -> CallFuture:
         """As `amend_order`; returns a Future of its row at once."""
-        return self._entry.start(self._entry.single("amend-order", order, timeout, expTime, check))
+        return self._order_entry.start(self._order_requests.single("amend-order", order, timeout, expTime, check))
 
     # ------------------------------------------------------------------ several at once
 
@@ -190,7 +194,7 @@ class Trading(SpreadTrading, Wiring):
             A row for each, in the order of `orders`: `OrderResult.ok` tells whether it was accepted. That some, or all,
             were refused raises nothing.
         """
-        return self._entry.results(self._entry.batch("order", orders, timeout, expTime, check))
+        return self._order_entry.results(self._order_requests.batch("order", orders, timeout, expTime, check))
 
     def place_orders_nowait(
         self,
@@ -201,15 +205,15 @@ class Trading(SpreadTrading, Wiring):
         check: bool = False,
     ) -> CallFuture:
         """As `place_orders`; returns a Future of the rows at once."""
-        return self._entry.start(self._entry.batch("order", orders, timeout, expTime, check))
+        return self._order_entry.start(self._order_requests.batch("order", orders, timeout, expTime, check))
 
     def cancel_orders(self, orders: list[Order], *, timeout: float = TIMEOUT_S) -> list[OrderResult]:
         """Cancel 1 to 20 orders in one request; as `place_orders`."""
-        return self._entry.results(self._entry.batch("cancel-order", orders, timeout))
+        return self._order_entry.results(self._order_requests.batch("cancel-order", orders, timeout))
 
     def cancel_orders_nowait(self, orders: list[Order], *, timeout: float = TIMEOUT_S) -> CallFuture:
         """As `cancel_orders`; returns a Future of the rows at once."""
-        return self._entry.start(self._entry.batch("cancel-order", orders, timeout))
+        return self._order_entry.start(self._order_requests.batch("cancel-order", orders, timeout))
 
     def amend_orders(
         self,
@@ -220,7 +224,7 @@ class Trading(SpreadTrading, Wiring):
         check: bool = False,
     ) -> list[OrderResult]:
         """Change 1 to 20 orders in one request; as `place_orders`."""
-        return self._entry.results(self._entry.batch("amend-order", orders, timeout, expTime, check))
+        return self._order_entry.results(self._order_requests.batch("amend-order", orders, timeout, expTime, check))
 
     def amend_orders_nowait(
         self,
@@ -231,15 +235,15 @@ class Trading(SpreadTrading, Wiring):
         check: bool = False,
     ) -> CallFuture:
         """As `amend_orders`; returns a Future of the rows at once."""
-        return self._entry.start(self._entry.batch("amend-order", orders, timeout, expTime, check))
+        return self._order_entry.start(self._order_requests.batch("amend-order", orders, timeout, expTime, check))
 
     def mass_cancel(self, *, timeout: float = TIMEOUT_S, **which: Value) -> OrderResult:
         """Cancel the market maker's orders of an option family: ``instType="OPTION"``, ``instFamily="BTC-USD"``."""
-        return self._entry.result(self._entry.single("mass-cancel", which, timeout))
+        return self._order_entry.result(self._order_requests.single("mass-cancel", which, timeout))
 
     def mass_cancel_nowait(self, *, timeout: float = TIMEOUT_S, **which: Value) -> CallFuture:
         """As `mass_cancel`; returns a Future at once."""
-        return self._entry.start(self._entry.single("mass-cancel", which, timeout))
+        return self._order_entry.start(self._order_requests.single("mass-cancel", which, timeout))
 
     # ------------------------------------------------------------------ anything else
 
@@ -258,13 +262,13 @@ class Trading(SpreadTrading, Wiring):
             OrderRejected: OKX refused it as a whole, or the only arg in it.
             UsageError, OutcomeUnknown and the like: See the class.
         """
-        return dict(self._entry.run(self._entry.any(op, args, timeout, expTime)))
+        return dict(self._order_entry.run(self._order_requests.any(op, args, timeout, expTime)))
 
     def request_nowait(
         self, op: str, args: list[Order], timeout: float = TIMEOUT_S, *, expTime: str | int | None = None
     ) -> CallFuture:
         """As `request`; returns a Future of the reply at once."""
-        return self._entry.start(self._entry.any(op, args, timeout, expTime))
+        return self._order_entry.start(self._order_requests.any(op, args, timeout, expTime))
 
     def cancel_all_after(
         self,
@@ -306,10 +310,12 @@ class Trading(SpreadTrading, Wiring):
         self.check_may_block()
         self._check_open()
         with self._manager_lock:
-            switch = self._switches.get(tag)
+            switch = self._dead_mans_switches.get(tag)
             if switch is None:
                 tell = self._reporter.tell
-                switch = self._switches[tag] = DeadMansSwitch(self._rest, self._worker, tell, self._trouble, tag)
+                switch = self._dead_mans_switches[tag] = DeadMansSwitch(
+                    self._rest, self._worker, tell, self._trouble, tag
+                )
         return switch.set(checked, healthy, timeout)
 
     def _trouble(self) -> str:
@@ -321,8 +327,8 @@ class Trading(SpreadTrading, Wiring):
 
     # ------------------------------------------------------------------ for `OrderEntry`
 
-    def check_trading(self, endpoint: str) -> None:
-        """Raise unless calls may be made over an endpoint; for `OrderEntry`."""
+    def _check_trading(self, endpoint: str) -> None:
+        """Raise unless calls may be made over an endpoint."""
         self._check_open()
         if not self._credentials:
             raise UsageError(
@@ -333,32 +339,28 @@ class Trading(SpreadTrading, Wiring):
             raise UsageError('overflow="block" is refused with orders: a full queue must not hold up their replies')
         self._check_link(endpoint, True)
 
-    def trading_link(self, endpoint: str) -> Connection:
-        """Return an endpoint's connection; for `OrderEntry`."""
+    def _trading_link(self, endpoint: str) -> Connection:
+        """Return an endpoint's connection; made now, if there is none."""
         connection = self._connections.get(endpoint)
-        if connection is not None and self._hears_instruments:
+        if connection is not None and self._instruments_heard:
             return connection
         with self._manager_lock:
             self._check_open()
-            if not self._hears_instruments:
-                self._hears_instruments = True
+            if not self._instruments_heard:
+                self._instruments_heard = True
                 self._switchboard.add_tap("instruments", {}, Tap(self._hear_instruments))
                 self._reconnect_outlets()
             if endpoint not in self._connections:
                 self._connections[endpoint] = self._connect(endpoint)
             return self._connections[endpoint]
 
-    def trading_links(self) -> list[Connection]:
-        """Return the connections there are; for `OrderEntry`."""
-        return list(self._connections.values())
-
-    def exchange_ms(self) -> float:
-        """Return OKX's time as far as it is known, Unix ms; for `OrderEntry`."""
+    def _exchange_ms(self) -> float:
+        """Return OKX's time as far as it is known, Unix ms."""
         clock = self._clock
         return 1000 * (clock.now_s() if clock is not None else time.time_ns() / 1e9)
 
     def _hear_instruments(self, message: dict[str, Any]) -> bool:
         """Take note of what the channel ``instruments`` tells, on the link's thread; nothing is waited for."""
         rows = message["data"]
-        self._entry.instruments.heard(row for row in rows if isinstance(row, dict))
+        self._order_entry.instruments.heard(row for row in rows if isinstance(row, dict))
         return False

@@ -530,8 +530,10 @@ def test_a_blocking_call_on_a_links_own_thread_is_refused_and_a_future_is_not(tr
         found.append(future.result().ok)
         done.set()
 
-    ws = trade()
+    hung = threading.Event()
+    ws = trade(lambda talk, request: accepted(request) if hung.wait(5) else None)
     ws.place_order_nowait(**ORDER).add_done_callback(after)
+    hung.set()  # before, it would be called here
     assert done.wait(5)
     assert "link's own thread" in found[0] and "link's own thread" in found[1] and found[2] is True
 

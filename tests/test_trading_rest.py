@@ -164,7 +164,7 @@ def test_codes_are_asked_for_anew_after_51001_but_not_for_ever(trade, rest):
     rest.rows["/api/v5/public/instruments"] = [{**ROW, "instIdCode": 78}]
     assert ws.place_order(**SWAP).ok and codes == [77, 78]
     rest.rows["/api/v5/public/instruments"] = [ROW]
-    ws._entry.instruments.heard([ROW])
+    ws._order_entry.instruments.heard([ROW])
     for _ in range(3):
         with pytest.raises(OrderRejected, match="51001"):
             ws.place_order(**SWAP)
