@@ -167,17 +167,26 @@ class Limits:
         connects_per_s: New connections a second, per process and (host, port), whichever manager asks.
         requests_per_h: subscribe + unsubscribe + login requests an hour, per connection.
         frame_bytes: The most one request may weigh; longer lists are split.
+        pace_orders: Orders, changes and cancellations wait until OKX's limits have room for them (60 in 2 s for each
+            instrument, 300 in batches, 20 for spreads), each within its own time; False: OKX itself shall refuse.
+        orders_per_2s: OKX's limit for each instrument where it is lower: 4 for lead traders. None: as for everybody.
     """
 
     connects_per_s: int = 3
     requests_per_h: int = 480
     frame_bytes: int = 65_536
+    pace_orders: bool = True
+    orders_per_2s: int | None = None
 
     def __post_init__(self) -> None:
         whole("Limits.connects_per_s", self.connects_per_s)
         whole("Limits.requests_per_h", self.requests_per_h)
         # 512: less would not hold one argument with its envelope.
         whole("Limits.frame_bytes", self.frame_bytes, 512)
+        if not isinstance(self.pace_orders, bool):
+            raise UsageError(f"Limits.pace_orders must be True or False, not {self.pace_orders!r}")
+        if self.orders_per_2s is not None:
+            whole("Limits.orders_per_2s", self.orders_per_2s)
 
 
 @functools.cache

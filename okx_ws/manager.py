@@ -31,6 +31,7 @@ from .reporting import Reporter
 from .statistics import by_name, endpoint_stats, queue_stats
 from .subscribing import Subscribing
 from .switchboard import Switchboard
+from .trading import Trading
 
 __all__ = ["Manager"]
 
@@ -44,7 +45,7 @@ REST_PATIENCE_S = 0.5
 Self = TypeVar("Self", bound="Manager")
 
 
-class Manager(Subscribing, Reading):
+class Manager(Subscribing, Reading, Trading):
     """OKX's v5 WebSocket API for ordinary threads: subscribe, then read a queue or register handlers.
 
     Nothing is connected, and no thread started, before the first subscription. Links are kept up for ever: pinged,
@@ -79,6 +80,7 @@ class Manager(Subscribing, Reading):
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.
         sslopt: See `config.tls_context`: ``ca_certs`` and the like, or a ``context``. Verification is always on.
         clock_sync: Sign logins with OKX's clock, asked over REST; False: with the local one, as it is.
+        order_prefix: Begins each clOrdId that is made for an order without one: up to 12 letters and digits.
         backfill: False: holes are told and stay holes. True is refused: to fill them over REST is not offered yet.
 
     Raises:
@@ -112,6 +114,7 @@ class Manager(Subscribing, Reading):
         sslopt: Mapping[str, Any] | None = None,
         clock_sync: bool = True,
         backfill: bool = False,
+        order_prefix: str = "",
     ) -> None:
         self._credentials = Credentials(apiKey, secretKey, passphrase)
         check_proxy(proxy)
@@ -161,6 +164,7 @@ class Manager(Subscribing, Reading):
         self._take = self._shared.take
         #: Demo trading.
         self.sandbox = sandbox
+        self._prepare_trading(order_prefix)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -282,6 +286,7 @@ class Manager(Subscribing, Reading):
         for lines in endpoints:
             lines.stop()
         self._worker.stop()
+        self._order_entry.stop()
         self._rest.stop()
         if self._clock is not None:
             self._clock.wake()  # the worker will not

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, overload
-from urllib.parse import urlsplit
 
 from .config import positive
 from .endpoints import ENDPOINTS, endpoint_of, login_needed
@@ -12,7 +11,6 @@ from .errors import ManagerClosed, UsageError
 from .handlers import EventHandler, EventSink, Handler, InlineSink
 from .net.connection import Wish
 from .net.lines import Lines
-from .net.proxy import is_loopback
 from .orderbook import SNAPSHOT_S, OrderBook, book_arg
 from .subscription import Subscription, check_arg, check_fields
 from .switchboard import Registration
@@ -176,18 +174,6 @@ class Subscribing(Wiring):
                 " (from_env() reads OKX_API_KEY, OKX_SECRET_KEY and OKX_PASSPHRASE)"
             )
         self._check_link(endpoint, login=needed and bool(self._credentials))
-
-    def _check_link(self, endpoint: str, login: bool) -> None:
-        """Refuse a private link that might be paused, and a login in the clear."""
-        if endpoint == "private" and self._settings.overflow == "block":
-            raise UsageError(
-                'overflow="block" is refused for private links: a full queue must not hold up your own orders'
-            )
-        parts = urlsplit(self._urls[endpoint])
-        if login and parts.scheme == "ws" and not is_loopback(str(parts.hostname)):
-            raise UsageError(
-                f"no login over {self._urls[endpoint]}: without TLS the key would travel in the clear; use wss://"
-            )
 
     def _settle_own_queues(self, lines: Lines, arg: Mapping[str, str]) -> None:
         """See that nobody waits for messages of a refused arg; and that a later acceptance lets them wait again."""

@@ -6,11 +6,16 @@ import os
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from .config import Credentials, Settings
 from .delivery import MessageQueue
 from .errors import ManagerClosed, UsageError
+from .net.clock import Clock
 from .net.lines import Lines
+from .net.proxy import is_loopback
+from .net.rest_client import RestClient
+from .net.worker import RestWorker
 from .reporting import Reporter
 from .switchboard import Pattern, Switchboard
 
@@ -18,7 +23,7 @@ __all__ = ["Wiring"]
 
 
 class Wiring:
-    """The objects that `Manager` makes, for its parts `Subscribing` and `Reading`."""
+    """The objects that `Manager` makes, for its parts `Subscribing`, `Reading` and `Trading`."""
 
     #: Re-entrant: close() may come from a signal handler that interrupted this very thread inside. Taken before an
     #: endpoint's mutex, never after it.
@@ -29,6 +34,9 @@ class Wiring:
     _lines: dict[str, Lines]
     _switchboard: Switchboard
     _reporter: Reporter
+    _rest: RestClient
+    _worker: RestWorker
+    _clock: Clock | None
     _shared: MessageQueue
     _take: Callable[[float | None], Any]
     _closing: bool
@@ -59,6 +67,18 @@ class Wiring:
     def _check_process(self) -> None:
         if self._pid != os.getpid():
             raise UsageError(f"this manager belongs to process {self._pid}; make one after the fork")
+
+    def _check_link(self, endpoint: str, login: bool) -> None:
+        """Refuse a private link that might be paused, and a login in the clear."""
+        if endpoint == "private" and self._settings.overflow == "block":
+            raise UsageError(
+                'overflow="block" is refused for private links: a full queue must not hold up your own orders'
+            )
+        parts = urlsplit(self._urls[endpoint])
+        if login and parts.scheme == "ws" and not is_loopback(str(parts.hostname)):
+            raise UsageError(
+                f"no login over {self._urls[endpoint]}: without TLS the key would travel in the clear; use wss://"
+            )
 
     def _resume(self) -> None:
         for lines in list(self._lines.values()):

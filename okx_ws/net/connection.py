@@ -23,6 +23,7 @@ from ..config import Credentials, Settings
 from ..errors import ConnectionLost, LoginError, ManagerClosed, OkxWsError
 from ..events import Event
 from ..protocol.backoff import delay_before
+from ..protocol.calls import Call
 from ..protocol.codes import CLOSE_CODES, CROWDED_CLOSES, FATAL_CLOSES, SLOW_CLOSES
 from ..protocol.login import ClockState
 from ..protocol.routing import Outlet
@@ -236,6 +237,43 @@ class Connection:
             raise ConnectionLost(f"{self.endpoint}: not connected")
         self._waker.wake()
 
+    def call(self, call: Call) -> None:
+        """Have a call sent, once there is a link and a login, within its time; its `done` is told what became of it.
+
+        The link is had from now on, whether anything is subscribed or not: the next call shall not wait for it.
+
+        Raises:
+            ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
+        """
+        with self.changed:
+            if not self._held_open or not self.session.login_wanted:
+                self.hold_open(login=True)
+            if self._stopping:
+                raise ManagerClosed("the manager is closed")
+            ended = self.failure or self.session.login_error
+            if ended is not None:
+                raise type(ended)(*ended.args)
+            self.session.calls.add(call)
+        self._waker.wake()
+
+    def expire_calls(self) -> float:
+        """End the calls whose time is up, link or not; return when the next one's is."""
+        with self.mutex:
+            calls = self.session.calls
+            calls.expire(time.monotonic())
+            due, calls.due = calls.due, 0.0  # the link shall look itself, for whose turn it is
+        self._settle_calls()
+        return due
+
+    def _settle_calls(self) -> None:
+        """Tell calls what became of them; outside every lock."""
+        calls = self.session.calls
+        if calls.settled:
+            with self.mutex:
+                settled, calls.settled = calls.settled, []
+            for call, outcome in settled:
+                call.done(call, outcome)
+
     def nudge(self) -> None:
         """Something outside has changed that requests may wait for."""
         with self.mutex:
@@ -256,7 +294,7 @@ class Connection:
             self._stopping = True
             if self._thread is None:  # it was never needed, or could not be started
                 self.failure = ManagerClosed("the manager is closed")
-                self._waker.close()
+                self._waker.close()  # no call waits: the first one starts the thread
             self.changed.notify_all()
         self._waker.wake()
 
@@ -364,6 +402,7 @@ class Connection:
                 wire.close()
             if poller is not None:
                 poller.close()
+            self._settle_calls()
 
     def _after(self, loss: Loss) -> None:
         """Tell a loss, and wait before the next attempt, or give the endpoint up."""
@@ -412,7 +451,9 @@ class Connection:
     def _fail(self, error: OkxWsError) -> None:
         with self.changed:
             self.failure = self.failure if isinstance(self.failure, ConnectionLost) else error
+            self.session.calls.end(error)
             self.changed.notify_all()
+        self._settle_calls()
         self._owner.failed(self)
 
     # ------------------------------------------------------------------ what the link tells (LinkOwner)
@@ -457,7 +498,7 @@ class Connection:
                 life = app.reader.life_at()
                 if life is not None:
                     self.session.heartbeat.life(life)
-                texts = self.session.pump(now, idle)
+                texts = self.session.pump(now, idle, room=not app.wire.unsent)
                 due = min(self.session.due, self._retire_at(now))
         finally:
             with self.mutex:
@@ -508,8 +549,10 @@ class Connection:
         return events
 
     def _tell_all(self, events: list[Event]) -> None:
+        """Tell what the session has said, and calls what became of them; outside every lock."""
         for event in events:
             self._tell(event)
+        self._settle_calls()
 
     @property
     def paused(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import ConnectionLost, ManagerClosed, OkxWsError
 from ..events import Event
+from ..protocol.calls import Call
 from ..protocol.spreading import Load, excess, place
 from ..protocol.subscriptions import Stream
 from .connection import Connection, Site, Wish
@@ -111,6 +112,15 @@ class Lines:
         with self.mutex:
             up = [connection for connection in self.connections if connection.session.up]
             (up or self.connections)[0].send(text)
+
+    def call(self, call: Call) -> None:
+        """Have a call sent; see `Connection.call`."""
+        with self.mutex:
+            self.connections[0].call(call)
+
+    def expire_calls(self) -> float:
+        """End the calls whose time is up, link or not; return when the next one's is."""
+        return min([connection.expire_calls() for connection in self.connections])
 
     def reconnect_outlets(self) -> None:
         """Handlers were added or removed: make all outlets anew."""

@@ -15,6 +15,7 @@ from ..errors import ExchangeError, LoginError, SubscribeError
 from ..events import Event
 from . import codec, gaps
 from .budget import RequestBudget, chunks
+from .calls import Calls, is_own
 from .codes import RETRY_CODES, remedy
 from .heartbeat import Heartbeat
 from .login import ClockState, Login, retry_delay
@@ -83,6 +84,8 @@ class Session:
         self._login = Login(bool(credentials), hint, clock)
         self.subscriptions = Subscriptions()
         self._asked = Requests(self.subscriptions)
+        #: Requests that are answered by a reply: orders and the like.
+        self.calls = Calls()
         self.routes = Routes(self.subscriptions, outlet_of)
         self._sorter = Sorter(self.routes, settings.markers)
         #: Told and not yet taken by the owner.
@@ -211,6 +214,7 @@ class Session:
         self._outbox.clear()
         self._login.link_lost()
         self._asked.clear()
+        self.calls.link_lost()
         for stream in self.subscriptions.link_lost():
             self.routes.removed(stream)
 
@@ -230,6 +234,7 @@ class Session:
         for stream in self.subscriptions:
             if stream.needs_login and stream.wanted:
                 self._fail(stream, error)
+        self.calls.end(error)
 
     @property
     def login_pending(self) -> bool:
@@ -269,7 +274,7 @@ class Session:
         elif kind == "ping":
             self._outbox.append("pong")
         elif kind == "reply":
-            self._notice(content, f"a reply nobody waits for: op {content['op']}")
+            self._replied(content)
         elif kind == "repaired":
             content.stalls = 0
             self._tell("repaired", content, msg="messages flow again")
@@ -282,6 +287,21 @@ class Session:
             arg = codec.data_head_arg(content.partition(codec.HEAD_END)[0])
             told = f"{why}: {first_words(content, self._credentials)!r}"
             self.events.append(Event("malformed", self.endpoint, arg, msg=told, conn_id=self.conn_id))
+
+    def _replied(self, message: dict[str, Any]) -> None:
+        if self.calls.replied(message):
+            return
+        if is_own(message.get("id")):
+            self._late_reply(message)
+        else:  # sent by hand
+            self._notice(message, f"a reply nobody waits for: op {message['op']}")
+
+    def _late_reply(self, message: dict[str, Any]) -> None:
+        """An answer to a call that is over: its outcome was told as unknown, and now it is known."""
+        code = str(message.get("code", ""))
+        told = f"the answer to {message.get('op', 'a call')} {message['id']} came when its call was over"
+        data = self._credentials.blot_frame(message)
+        self.events.append(Event("late_reply", self.endpoint, code=code, msg=told, conn_id=self.conn_id, data=data))
 
     # ------------------------------------------------------------------ events of the server
 
@@ -379,6 +399,13 @@ class Session:
         code, msg, id = str(message.get("code", "")), str(message.get("msg", "")), id_of(message)
         if self._login.is_answer(code, msg, id, self._asked.waiting):
             self._login_refused(code, msg, now)
+            return
+        if self.calls.refused(code, self._credentials.blot(msg), id):
+            if code == "60011":
+                self._login.link_lost()  # whatever we thought, nobody is logged in
+            return
+        if is_own(id):
+            self._late_reply(message)
             return
         hits = self._asked.refused(code, msg, id, self._login.state == "done")
         if not hits and not self._asked.waiting:
@@ -479,8 +506,8 @@ class Session:
 
     # ------------------------------------------------------------------ what to send
 
-    def pump(self, now: float, idle: bool = True) -> list[str]:
-        """Return the texts to send now; `idle`: all that has arrived has been told.
+    def pump(self, now: float, idle: bool = True, room: bool = True) -> list[str]:
+        """Return the texts to send now; `idle`: all that has arrived has been told; `room`: see `Calls.pump`.
 
         `PING` among them: a control ping goes with it. `LOGIN` stands for a login, signed when it is sent: making one
         may call users' code, which must not run under the owner's mutex.
@@ -504,7 +531,7 @@ class Session:
             texts += self._requests(now)
         if self._login.error is not None and not self.needed:
             raise LinkFault("the login was refused, and nothing else is wanted here")
-        return texts
+        return texts + self.calls.pump(now, self._login.state == "done", room)
 
     def _login_overdue(self, now: float) -> None:
         """The login was not answered: end the link, unless it serves others who need none."""
@@ -520,7 +547,7 @@ class Session:
         """When `pump` has something to do, if nothing happens before."""
         if self._dirty or self._outbox:
             return 0.0
-        return min(self.heartbeat.due, self._look_at, self._login.answer_by, self._silence_at)
+        return min(self.heartbeat.due, self._look_at, self._login.answer_by, self._silence_at, self.calls.due)
 
     def _requests(self, now: float) -> list[str]:
         """Bring wishes and wire together: give up overdue answers, then log in, unsubscribe, subscribe."""
