@@ -10,5 +10,6 @@ except ModuleNotFoundError as exc:
 
 from .accounts import Account, Position
 from .replay import Recording
+from .truth import Truth
 
-__all__ = ["Account", "LocalExchange", "Position", "Recording"]
+__all__ = ["Account", "LocalExchange", "Position", "Recording", "Truth"]
