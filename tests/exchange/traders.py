@@ -68,9 +68,10 @@ class Trader:
 class Still:
     """A world that moves only when it is told to, and who trades there."""
 
-    def __init__(self, *accounts, strict=False):
+    def __init__(self, *accounts, strict=False, only=None):
         self.now_us = NOW_MS * 1000
-        self.world = World(make_instruments(NOW_MS, False), NOW_MS, 1, [preopen_row(False)])
+        listed = [place for place in make_instruments(NOW_MS, False) if only is None or place.instId in only]
+        self.world = World(listed, NOW_MS, 1, [preopen_row(False)])
         self.accounts = accounts or tuple(
             Account(apiKey=name, uid=name, positions=[], balances={"BTC": 100.0, "USDT": 50_000.0}) for name in "ab"
         )
