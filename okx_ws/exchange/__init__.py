@@ -12,6 +12,7 @@ from .accounts import Account, Position
 from .faults import FAULTS, Fault, Faults, Struck, describe_faults
 from .happenings import Happening
 from .replay import Recording
+from .truth import Truth
 
 __all__ = [
     "FAULTS",
@@ -23,5 +24,6 @@ __all__ = [
     "Position",
     "Recording",
     "Struck",
+    "Truth",
     "describe_faults",
 ]
