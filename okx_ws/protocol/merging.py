@@ -369,8 +369,10 @@ class Merge:
 
     def _free(self, one: Line, out: list[bytes], now_ms: int) -> None:
         """Let a line join, and deliver what it holds beyond what was delivered."""
-        track, items = self._track, self._join(one)
-        places = [not gaps.is_marker(payload) and track.place(payload) == "old" for payload in items]
+        track, items, last = self._track, self._join(one), out[-1] if out else b""
+        places = [
+            payload == last or (not gaps.is_marker(payload) and track.place(payload) == "old") for payload in items
+        ]
         for _ in range(len(places) - 1 - places[::-1].index(True) if True in places else 0):
             items.popleft()  # what precedes a delivered message in a line, was delivered
         if True in places and track.whole(items[0]):

@@ -50,7 +50,7 @@ class Trades(Track):
         at = self._at.get(line, -1)
         self._at[line] = tradeId
         if tradeId > self._last:
-            self._last = tradeId
+            self._last, self.lead = tradeId, line
         elif tradeId < self._floor:
             if at < self._last and line != self.lead:
                 return SETTLED  # it was delivered, and forgotten since
@@ -60,7 +60,6 @@ class Trades(Track):
         elif tradeId in self._seen and line != self.lead:
             return SETTLED
         self._remember(tradeId)
-        self.lead = line
         out.append(payload)
         return SETTLED
 
@@ -70,9 +69,9 @@ class Trades(Track):
         fresh = [line == self.lead or not self._known(key) for key in keys]
         if ids:
             self._at[line] = max(ids)
-            self._last = max(self._last, *ids)
+            if max(ids) > self._last:
+                self._last, self.lead = max(ids), line
         if any(fresh):
-            self.lead = line
             out.append(payload if all(fresh) else cut(payload, fresh))
             for key in keys:
                 self._remember(key)
