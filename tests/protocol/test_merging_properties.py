@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okx_ws.protocol import gaps
-from tests.protocol.lines import STREAMS, Tickers, World
+from tests.protocol.lines import STREAMS, World
 
 STEPS = ["publish"] * 8 + ["arrive"] * 10 + ["open", "flush", "own"]
 
@@ -15,7 +15,6 @@ STEPS = ["publish"] * 8 + ["arrive"] * 10 + ["open", "flush", "own"]
 def run(stream_type, seed, steps):
     rng = random.Random(seed)
     world = World(stream_type(rng), rng)
-    world.repeats = stream_type is Tickers
     world.open()
     for step in steps:
         if step == "arrive" and world.under_way:

@@ -80,12 +80,6 @@ class Trades(Track):
     def _known(self, key: int | bytes) -> bool:
         return key in self._seen or (isinstance(key, int) and key < self._floor)
 
-    def begin(self, line: LineId, payload: bytes, out: list[bytes]) -> None:
-        self.lead = line
-        self.admit(line, payload, out)
-        # What is before it was told to be missing, and stays so: nothing is both.
-        self._floor = max([self._floor, *map(int, TRADE_ID.findall(payload)[:1])])
-
     def _restart(self, line: LineId, tradeId: int) -> None:
         self._seen, self._at = {}, {line: tradeId}
         self._last = self._floor = tradeId
