@@ -174,7 +174,43 @@ class Tickers(Stream):
         return self.truth[-1:]
 
 
-STREAMS = [Trades, Books, Orders, Fills, Unknown, Candles, PriceCandles, Tickers]
+class Positions(Stream):
+    """Changes that every connection gets, and paged snapshots that each gets at its own times."""
+
+    arg = {"channel": "positions", "instType": "ANY"}
+    late = False
+
+    def __init__(self, rng):
+        super().__init__(rng)
+        self.pos = {instId: 0 for instId in "ABCDE"}
+        self.snapshots = 0
+
+    def row(self, instId, pTime):
+        return {"instId": instId, "pos": str(self.pos[instId]), "pTime": pTime}
+
+    def next(self, number):
+        instId = self.rng.choice("ABCDE")
+        self.pos[instId] = number + 1
+        return dumps({**self.arg, "uid": "7"}, self.row(instId, self.tick()), eventType="event_update")
+
+    def own(self):
+        self.snapshots += 1
+        rows = [{**self.row(instId, str(self.ms)), "posId": str(self.snapshots)} for instId in "ABCDE"]
+        size = self.rng.choice([1, 2, 3, 5])
+        pages = [rows[n : n + size] for n in range(0, len(rows), size)]
+        arg = {**self.arg, "uid": "7"}
+        return [
+            dumps(arg, page, eventType="snapshot", curPage=number, lastPage=number == len(pages))
+            for number, page in enumerate(pages, 1)
+        ]
+
+    greeting = own
+
+    def index(self, payload):
+        return None if b'"snapshot"' in payload else super().index(payload)
+
+
+STREAMS = [Trades, Books, Orders, Fills, Unknown, Candles, PriceCandles, Tickers, Positions]
 
 
 # ---------------------------------------------------------------------- a world of lines
@@ -260,7 +296,7 @@ class World:
 
         What was told to be missing may come late, from a line that had not begun (in a state, or a book, it may not).
         """
-        first, at, told, missing = True, (self.since or 0) - 1, [], set()
+        at, told, missing = (self.since or 0) - 1, [], set()
         for payload in self.got:
             if gaps.is_marker(payload):
                 told.append(orjson.loads(payload))
@@ -268,10 +304,7 @@ class World:
             n = self.stream.index(payload)
             if n is None:
                 continue
-            whole = b'"action":"snapshot"' in payload
-            if first:
-                first, at = False, min(at, n if whole else n - 1)  # another line may have begun earlier than the first
-            if whole:
+            if b'"action":"snapshot"' in payload:
                 assert n >= at or told
                 missing |= self.told(at + 1, n + 1, told)
             elif n in missing and self.stream.late:

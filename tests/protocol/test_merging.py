@@ -3,7 +3,8 @@
 import orjson
 import pytest
 
-from okx_ws.protocol import gaps, merging
+from okx_ws.protocol import gaps
+from okx_ws.protocol import line as line_module
 from okx_ws.protocol.merging import Merge
 
 BOOKS = {"channel": "books", "instId": "BTC-USDT"}
@@ -521,7 +522,7 @@ def test_all_lines_lost_is_a_hole_until_the_next_message():
 
 def test_what_is_held_has_a_bound(monkeypatch):
     """The oldest are dropped: then only what is delivered proves that the line continues it."""
-    monkeypatch.setattr(merging, "MAX_HELD", 3)
+    monkeypatch.setattr(line_module, "MAX_HELD", 3)
     lines = Lines(ORDERS, order(1))
     lines.get("new", *map(order, range(3, 8)))
     assert lines.held == 3 and lines.flushed("new", MS) == [] and not lines.caught_up

@@ -25,16 +25,19 @@ class Events(Track):
         self.recalling = channel in RECALLING
         #: The rows that were delivered, and the line that brought them.
         self._seen: dict[Hashable, LineId] = {}
+        self._last = b""
 
     def place(self, payload: bytes) -> Place:
         return "old" if any(key in self._seen for key in self._keys(payload)) else "ahead"
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
+        if payload == self._last and line != self.lead:
+            return SETTLED  # lines that keep pace: undecoded
         seen = self._seen
         keys = self._keys(payload)
         fresh = [seen.get(key, line) == line for key in keys]
         if any(fresh):
-            self.lead = line
+            self._last, self.lead = payload, line
             out.append(payload if all(fresh) else cut(payload, fresh))
             seen.update(dict.fromkeys((key for key, new in zip(keys, fresh, strict=True) if new), line))
             if len(seen) > 2 * WINDOW:
