@@ -12,7 +12,7 @@ held.
     --------+-------------------------------------------------+-----------------------------------------------------
     –       | `enter`, and no line is joined                  | → joined: it leads, since nobody else does
     –       | `enter`                                         | → holding
-    holding | it brings what was delivered, or the very next  | → joined; what it held before was delivered by others
+    holding | it brings what was delivered, or the very next  | → joined; what it held and nobody has delivered, is
     holding | what was delivered reaches what it holds        | → joined; what it holds beyond that is delivered
     holding | `flushed`: nothing from before it is under way  | → joined; the same
     holding | no line is joined any more                      | → joined (the first that entered, of those that hold
@@ -58,6 +58,8 @@ class Merge:
         #: How many lines are not joined.
         self._holding = 0
         self._edge: Edge | None = None
+        #: What the first line had delivered before it entered.
+        self._newest: bytes | None = None
         #: All that was joined has ended, so the next message may have a hole before it: why.
         self._cause: str | None = None
         self.holes = 0
@@ -104,7 +106,8 @@ class Merge:
             self._edge = Edge(since_ms)
             if newest is not None and not gaps.is_marker(newest):
                 self._track.begin(line, newest, [])
-                self._edge.last, one.fresh = newest, False
+                self._edge.last = self._newest = newest
+                one.fresh = False
         if self._holding < len(self._lines) - 1:
             self._holding += 1
         else:
@@ -212,7 +215,10 @@ class Merge:
                 one.release()  # nobody will need what came before it
             one.hold(payload)
         else:
-            self._join(one)
+            items = self._join(one)
+            # What preceded was delivered: by the first line, before it entered. Or it is missing there, and comes late.
+            for item in () if track.chained or payload == self._newest else items:
+                self._take(one, item, out, now_ms)
             if place == "next" or not track.whole(payload):
                 self._take(one, payload, out, now_ms)
 
@@ -332,13 +338,13 @@ class Merge:
 
     def _free(self, one: Line, out: list[bytes], now_ms: int) -> None:
         """Let a line join, and deliver what it holds beyond what was delivered."""
-        track, items, last = self._track, self._join(one), out[-1] if out else b""
-        places = [
-            payload == last or (not gaps.is_marker(payload) and track.place(payload) == "old") for payload in items
-        ]
-        for _ in range(len(places) - 1 - places[::-1].index(True) if True in places else 0):
-            items.popleft()  # what precedes a delivered message in a line, was delivered
-        if True in places and track.whole(items[0]):
-            items.popleft()
+        track, items = self._track, self._join(one)
+        if track.chained:
+            last = out[-1] if out else b""
+            old = [n for n, payload in enumerate(items) if payload == last or track.place(payload) == "old"]
+            for _ in range(old[-1] if old else 0):
+                items.popleft()  # what precedes it in the chain, was delivered
+            if old and track.whole(items[0]):
+                items.popleft()
         for payload in items:
             self._take(one, payload, out, now_ms)

@@ -161,6 +161,23 @@ def test_a_consumer_that_begins_anew_gets_the_next_snapshot():
     assert lines.get("new", book(12, 13)) == [book(12, 13)] and lines.get("old", book(12, 13)) == []
 
 
+def test_a_consumer_that_begins_anew_does_so_too_when_the_old_line_ends():
+    """The snapshot is what was delivered last, and is delivered all the same."""
+    lines = Lines(BOOKS, book(-1, 10))
+    lines.renew()
+    lines.lost("old", MS)
+    assert lines.get("new", book(-1, 10), book(10, 11)) == [book(-1, 10), book(10, 11)] and lines.holes == 0
+
+
+def test_what_was_delivered_before_a_new_beginning_proves_nothing():
+    """A line whose snapshot is ahead of it waits."""
+    lines = Lines(BOOKS, book(-1, 10), book(10, 11), book(11, 12), others=("new", "third"))
+    lines.renew()
+    assert lines.get("new", book(-1, 11)) == [book(-1, 11)]
+    assert lines.get("third", book(-1, 12)) == [] and not lines.joined("third")
+    assert lines.get("new", book(11, 12)) == [book(11, 12)] and lines.joined("third")
+
+
 def test_recorded_books_without_numbers_are_believed_of_the_old_line_only():
     """Nothing proves what another brings, until the old line ends."""
     first, second = (
@@ -172,6 +189,14 @@ def test_recorded_books_without_numbers_are_believed_of_the_old_line_only():
     lines = Lines(BOOKS, first)
     lines.get("new", second)
     assert lines.get("old", second) == [second] and lines.caught_up, "until it brings the same"
+
+
+def test_keep_alives_come_from_the_line_that_is_left():
+    """The one that led has a hole."""
+    lines = Lines(BOOKS, book(-1, 10))
+    lines.get("new", book(-1, 10))
+    lines.get("old", gaps.marker(BOOKS, "malformed", MS, MS))
+    assert lines.get("new", book(10, 10, ())) == [book(10, 10, ())]
 
 
 # ---------------------------------------------------------------------- trades
@@ -298,6 +323,14 @@ def test_the_pages_of_a_snapshot_come_from_one_line_together():
     assert lines.get("new", page(2, True, 7)) == [page(1, False, 7), change(8), page(2, True, 7)]
 
 
+def test_what_comes_between_pages_comes_once():
+    """Though the other line brings it meanwhile."""
+    lines = Lines(POSITIONS, change(1))
+    lines.get("new", change(1))
+    assert lines.get("new", page(1, False, 7), change(8)) == [] and lines.get("old", change(8)) == [change(8)]
+    assert lines.get("new", page(2, True, 9)) == [page(1, False, 7), page(2, True, 9)]
+
+
 def test_pages_that_do_not_follow_each_other_are_none():
     """What was between them is delivered."""
     lines = Lines(POSITIONS, change(1), others=())
@@ -327,10 +360,14 @@ def test_a_line_that_ends_between_pages_leaves_none_of_them():
 def test_a_snapshot_without_positions_names_no_time_and_is_believed_of_the_leading_line():
     """Another's may be from before they were opened."""
     lines = Lines(POSITIONS, page(1, True))
-    lines.get("new", page(1, True))
+    assert lines.get("new", page(1, True)) == [] and not lines.joined("new"), "it proves nothing"
+    assert lines.flushed("new", MS) == [] and lines.joined("new")
     assert lines.get("old", change(5)) == [change(5)]
     assert lines.get("new", page(1, True), change(5)) == []
     assert lines.get("old", page(1, True)) == [page(1, True)]
+    lines.get("old", change(6))
+    lines.lost("old", MS)
+    assert lines.get("new", change(6), page(1, True)) == [page(1, True)]
 
 
 def test_a_closed_position_is_not_lost_in_a_hand_over():
@@ -403,6 +440,20 @@ def test_a_line_that_is_lost_before_anything_is_proven_leaves_a_marker():
     hole, first = lines.get("new", order(3))
     assert marker(hole) == ("disconnect", 1, 3) and first == order(3)
     assert lines.get("new", order(4)) == [order(4)] and lines.holes == 1
+
+
+def test_what_the_first_line_had_delivered_before_it_entered_is_known_by_its_newest():
+    """What another brings before that, was delivered; what it brings after it, and nobody has delivered, is late."""
+    for newest, late in ((order(5), []), (order(2), [order(4)])):
+        lines = Merge(ORDERS)
+        lines.enter("old", MS, newest=newest)
+        lines.enter("new", MS)
+        lines.receive("old", [order(5)] if late else [], MS)
+        assert lines.receive("new", [order(4)], MS) == []
+        assert lines.receive("new", [order(5), order(6)], MS) == [*late, order(6)]
+    lines = Lines(ORDERS, order(1))
+    lines.get("new", order(2), order(3), order(4))
+    assert lines.get("old", order(3)) == [order(3), order(2), order(4)], "the old line has left one out"
 
 
 def test_rows_of_one_push_are_told_apart():

@@ -50,10 +50,10 @@ class State(Track):
         self._groups: dict[LineId, tuple[int, list[bytes]]] = {}
 
     def place(self, payload: bytes) -> Place:
-        if payload in self._recent:
-            return "old"
         at, newest = newest_time(payload), self._newest()
-        return "old" if at is not None and newest is not None and at < newest else "ahead"
+        if at is None or newest is None:
+            return "ahead"
+        return "old" if at < newest or payload in self._recent else "ahead"
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         recent = self._recent
@@ -67,7 +67,7 @@ class State(Track):
             if line == self.lead:
                 new = group
             elif self._newer(group):
-                new = [one for one in group if one not in recent]
+                new = [one for one in group if one not in recent] if len(group) > 1 else group
             else:
                 continue
             self.lead, self._at = line, None
@@ -101,7 +101,7 @@ class State(Track):
     def _newer(self, payloads: list[bytes]) -> bool:
         at, newest = newest_of(payloads), self._newest()
         if at is None:
-            return self.lead is None and not all(payload in self._recent for payload in payloads)
+            return self.lead is None
         if newest is None or at > newest:
             return True
         return at == newest and not all(payload in self._recent for payload in payloads)
