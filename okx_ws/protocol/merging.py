@@ -338,13 +338,8 @@ class Merge:
 
     def _free(self, one: Line, out: list[bytes], now_ms: int) -> None:
         """Let a line join, and deliver what it holds beyond what was delivered."""
-        track, items = self._track, self._join(one)
-        if track.chained:
-            last = out[-1] if out else b""
-            old = [n for n, payload in enumerate(items) if payload == last or track.place(payload) == "old"]
-            for _ in range(old[-1] if old else 0):
-                items.popleft()  # what precedes it in the chain, was delivered
-            if old and track.whole(items[0]):
-                items.popleft()
+        items = self._join(one)
+        if items and self._track.whole(items[0]):
+            items.popleft()  # the chain goes on without it
         for payload in items:
             self._take(one, payload, out, now_ms)

@@ -293,6 +293,21 @@ def test_of_a_state_the_newest_wins():
     assert lines.get("old", ticker(6), ticker(6)) == []
 
 
+def test_a_line_alone_may_say_the_same_again():
+    """Also if it names no time."""
+    lines = Lines(POSITIONS, others=())
+    frames = [page(1, True), page(1, True), change(1), change(1), change(0), page(1, True)]
+    assert lines.get("old", *frames) == frames
+
+
+def test_a_line_that_brings_one_of_the_same_time_need_not_be_the_furthest():
+    """What it brings next was delivered."""
+    lines = Lines(TICKERS, ticker(1))
+    lines.get("new", ticker(1))
+    assert lines.get("old", ticker(5, "2")) == [ticker(5, "2")]
+    assert lines.get("new", ticker(5, "1"), ticker(5, "2"), ticker(6)) == [ticker(5, "1"), ticker(6)]
+
+
 def test_a_new_state_waits_for_the_old_line():
     """What is under way on it would be dropped as older."""
     lines = Lines(TICKERS, ticker(1))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from .. import gaps
 from ..codec import HEAD_END, decode
-from .track import SETTLED, LineId, Place, Track, Verdict, cut
+from .track import NOBODY, SETTLED, LineId, Place, Track, Verdict, cut
 
 __all__ = ["Candles", "State"]
 
@@ -65,15 +65,17 @@ class State(Track):
                 return SETTLED
         for group in self._complete(line, payload) if self._paged else ([payload],):
             if line == self.lead:
-                new = group
+                self._deliver(line, group, out)
             elif self._newer(group):
                 new = [one for one in group if one not in recent] if len(group) > 1 else group
-            else:
-                continue
-            self.lead, self._at = line, None
-            recent.extend(new)
-            out += new
+                newest = self._newest()
+                self._deliver(NOBODY if newest and newest_of(new) == newest else line, new, out)
         return SETTLED
+
+    def _deliver(self, lead: LineId, payloads: list[bytes], out: list[bytes]) -> None:
+        self.lead, self._at = lead, None
+        self._recent.extend(payloads)
+        out += payloads
 
     def _complete(self, line: LineId, payload: bytes) -> list[list[bytes]]:
         """Return what is to be delivered together or not at all, now that a line has brought this message.
@@ -168,8 +170,8 @@ class Candles(Track):
         fresh = [lead or self._unclosed(key) or (not key[1] and key >= self._newest) for key in keys or ()]
         if keys and not any(fresh):
             return SETTLED
-        if not keys or max(keys) >= self._newest:
-            self.lead = line
+        if lead or not keys or max(keys) >= self._newest:
+            self.lead = NOBODY if keys and not lead and max(keys) == self._newest else line
         for key in keys or ():
             if self._closed is None:
                 self._closed = key[0] - 1  # what was before the first message, is not missed
