@@ -12,7 +12,7 @@ held.
     --------+-------------------------------------------------+-----------------------------------------------------
     –       | `enter`, and no line is joined                  | → joined: it leads, since nobody else does
     –       | `enter`                                         | → holding
-    holding | it brings what was delivered, or the very next  | → joined; what it held before was delivered by others
+    holding | it brings what was delivered, or the very next  | → joined; what it held and nobody has delivered, is
     holding | what was delivered reaches what it holds        | → joined; what it holds beyond that is delivered
     holding | `flushed`: nothing from before it is under way  | → joined; the same
     holding | no line is joined any more                      | → joined (the first that entered, of those that hold
@@ -28,60 +28,20 @@ A hole is told by a marker (`gaps.marker`) in its place, with bounds that contai
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from . import codec, gaps
-from .tracks import RESTART, SETTLED, Verdict, track_of
+from .line import Edge, Line
+from .tracks import RESTART, SETTLED, LineId, Verdict, track_of
 
-__all__ = ["MAX_HELD", "Merge"]
-
-#: Messages that one line may hold. Some minutes of a busy book; beyond it, the oldest are dropped.
-MAX_HELD = 10_000
-
-LineId = Hashable
-
-
-class Line:
-    """One line.
-
-    Attributes:
-        joined: It is proven to continue what was delivered.
-        held: What it has brought since it entered or had a hole, while it is not joined.
-        torn: Of that, the oldest were dropped.
-        fresh: It has brought nothing yet.
-        recalled: Its first message, of a channel where that may tell what happened long ago.
-    """
-
-    __slots__ = ("fresh", "held", "id", "joined", "recalled", "torn")
-
-    def __init__(self, id: LineId) -> None:
-        self.id = id
-        self.joined = False
-        self.torn = False
-        self.fresh = True
-        self.recalled: bytes | None = None
-        self.held: deque[bytes] = deque()
-
-    def hold(self, payload: bytes) -> None:
-        """Keep a message until it is known what to do with it."""
-        if not self.held and gaps.is_marker(payload):
-            return  # nothing is before it
-        if len(self.held) >= MAX_HELD:
-            self.held.popleft()
-            self.torn = True
-        self.held.append(payload)
-
-    def release(self) -> deque[bytes]:
-        """Hand over what was held."""
-        held, self.held, self.torn, self.recalled = self.held, deque(), False, None
-        return held
+__all__ = ["Merge"]
 
 
 class Merge:
     """Makes one stream of several lines.
 
-    Lines are named by anything hashable. Not thread-safe: the owner locks. Memory is bounded: `MAX_HELD` messages a
+    Lines are named by anything hashable. Not thread-safe: the owner locks. Memory is bounded: 10,000 messages a
     line that is not joined, and identities of the last some 20,000 messages that were delivered.
 
     Args:
@@ -97,9 +57,9 @@ class Merge:
         self._lines: dict[LineId, Line] = {}
         #: How many lines are not joined.
         self._holding = 0
-        #: What was delivered last, and when, Unix ms; or when the first line entered; None before.
-        self._last: bytes | None = None
-        self._last_ms: int | None = None
+        self._edge: Edge | None = None
+        #: What the first line had delivered before it entered.
+        self._newest: bytes | None = None
         #: All that was joined has ended, so the next message may have a hole before it: why.
         self._cause: str | None = None
         self.holes = 0
@@ -128,6 +88,8 @@ class Merge:
     def enter(self, line: LineId, since_ms: int, newest: bytes | None = None) -> None:
         """Add a line. Call it before its first message: when the subscription is acknowledged on its link.
 
+        Ask for the first line first: what another, which began earlier, has brought before is out of its order.
+
         Args:
             line: Any name that is not in use.
             since_ms: Of the first line: from when on there are messages for it, or (if `newest` is given) when that was
@@ -140,11 +102,12 @@ class Merge:
         if line in self._lines:
             raise ValueError(f"{line!r} has entered already")
         one = self._lines[line] = Line(line)
-        if self._last_ms is None:
-            self._last_ms = since_ms
+        if self._edge is None:
+            self._edge = Edge(since_ms)
             if newest is not None and not gaps.is_marker(newest):
                 self._track.begin(line, newest, [])
-                self._last, one.fresh = newest, False
+                self._edge.last = self._newest = newest
+                one.fresh = False
         if self._holding < len(self._lines) - 1:
             self._holding += 1
         else:
@@ -160,8 +123,8 @@ class Merge:
             payloads: Messages (JSON texts as they came), and markers where the line has a hole.
             now_ms: Now, Unix ms: bounds of holes between messages that name no time.
         """
-        one = self._lines.get(line)
-        if one is None:
+        one, edge = self._lines.get(line), self._edge
+        if one is None or edge is None:
             return []
         out: list[bytes] = []
         admit = self._track.admit
@@ -170,7 +133,10 @@ class Merge:
                 self._take(one, payload, out, now_ms)
             elif (verdict := admit(line, payload, out)) is not SETTLED:
                 self._unsettled(one, payload, verdict, out, now_ms)
-        return self._settled(out, now_ms) if out else out
+        if out and not self._holding:
+            edge.move(out, now_ms)
+            return out
+        return self._settled(out, now_ms)
 
     def flushed(self, line: LineId, now_ms: int) -> list[bytes]:
         """Take note that nothing from before `line` began is under way on the others; return what that sets free.
@@ -182,7 +148,7 @@ class Merge:
         one = self._lines.get(line)
         out: list[bytes] = []
         if one is not None and not one.joined and not one.torn and not self._track.chained:
-            if one.recalled is not None and not self._outdated(one.recalled, out):
+            if one.recalled is not None and self._edge_after(out, now_ms).is_before(one.recalled):
                 one.held.appendleft(one.recalled)
             self._free(one, out, now_ms)
         return self._settled(out, now_ms)
@@ -249,7 +215,10 @@ class Merge:
                 one.release()  # nobody will need what came before it
             one.hold(payload)
         else:
-            self._join(one)
+            items = self._join(one)
+            # What preceded was delivered: by the first line, before it entered. Or it is missing there, and comes late.
+            for item in () if track.chained or payload == self._newest else items:
+                self._take(one, item, out, now_ms)
             if place == "next" or not track.whole(payload):
                 self._take(one, payload, out, now_ms)
 
@@ -258,11 +227,14 @@ class Merge:
         assert self._cause is not None
         track = self._track
         place = track.place(payload)
-        if place == "ahead" and track.recalling and self._outdated(payload, out):
+        edge = self._edge_after(out, now_ms)
+        if place == "ahead" and track.recalling and not edge.is_before(payload):
             return
         cause, self._cause, one.fresh = self._cause, None, False
         if place == "ahead":
-            self._tell(cause, payload, out, now_ms)
+            out.append(edge.marker(self._arg, cause, payload, now_ms))
+            self.holes += 1
+        if place == "ahead" or (track.renewing and track.whole(payload)):
             track.begin(one.id, payload, out)
         elif place == "next" or not track.whole(payload):
             self._take(one, payload, out, now_ms)
@@ -292,19 +264,14 @@ class Merge:
         if not one.joined:
             one.hold(marker)
             return
-        told = codec.decode(marker)
         heir = self._heir()
         if not self._alone():
             self._part(one)
         elif heir is not None:
             self._part(one)
-            self._promote(heir, self._cause or told["cause"], out, now_ms)
+            self._promote(heir, self._cause or codec.decode(marker)["cause"], out, now_ms)
         else:
-            last_ms, since_ms = self._last_time(out, now_ms), told["since_ms"]
-            since_ms = max(since_ms, last_ms) if self._cause is None else min(since_ms, last_ms)
-            lost = told["lost"] if since_ms == told["since_ms"] else None
-            until_ms = max(since_ms, told["until_ms"])
-            out.append(gaps.marker(told["arg"], told["cause"], since_ms, until_ms, lost))
+            out.append(self._edge_after(out, now_ms).widened(marker, begins_here=self._cause is not None))
             self.holes += 1
             self._cause = None
             self._track.dropped(one.id)
@@ -346,12 +313,14 @@ class Merge:
         if out:
             while self._holding and self._reached(out, now_ms):
                 pass
-            last: bytes | None = out[-1]
-            if gaps.is_marker(out[-1]):
-                last = next((payload for payload in reversed(out) if not gaps.is_marker(payload)), None)
-            if last is not None:
-                self._last, self._last_ms = last, now_ms
+            self._edge_after(out, now_ms)
         return out
+
+    def _edge_after(self, out: list[bytes], now_ms: int) -> Edge:
+        """Return how far the stream is delivered, once `out` is."""
+        assert self._edge is not None  # a line has entered
+        self._edge.move(out, now_ms)
+        return self._edge
 
     def _reached(self, out: list[bytes], now_ms: int) -> bool:
         """Let one line join whose messages were reached; tell whether there was one."""
@@ -369,33 +338,8 @@ class Merge:
 
     def _free(self, one: Line, out: list[bytes], now_ms: int) -> None:
         """Let a line join, and deliver what it holds beyond what was delivered."""
-        track, items = self._track, self._join(one)
-        places = [not gaps.is_marker(payload) and track.place(payload) == "old" for payload in items]
-        for _ in range(len(places) - 1 - places[::-1].index(True) if True in places else 0):
-            items.popleft()  # what precedes a delivered message in a line, was delivered
-        if True in places and track.whole(items[0]):
-            items.popleft()
+        items = self._join(one)
+        if items and self._track.whole(items[0]):
+            items.popleft()  # the chain goes on without it
         for payload in items:
             self._take(one, payload, out, now_ms)
-
-    # ------------------------------------------------------------------ holes
-
-    def _tell(self, cause: str, payload: bytes, out: list[bytes], now_ms: int) -> None:
-        """Append a marker for what may be missing between what was delivered and a message."""
-        since_ms = self._last_time(out, now_ms)
-        until_ms = max(since_ms, gaps.time_of(payload, newest=True) or now_ms)
-        out.append(gaps.marker(self._arg, cause, since_ms, until_ms))
-        self.holes += 1
-
-    def _last_time(self, out: list[bytes], now_ms: int) -> int:
-        """Return the time of what was delivered last, its arrival's if it names none; or when the stream began."""
-        for payload in reversed(out):
-            if not gaps.is_marker(payload):
-                return gaps.time_of(payload, newest=True) or now_ms
-        assert self._last_ms is not None  # a line has entered
-        return self._last_ms if self._last is None else gaps.time_of(self._last, newest=True) or self._last_ms
-
-    def _outdated(self, payload: bytes, out: list[bytes]) -> bool:
-        """Tell whether a message names a time before that of what was delivered last."""
-        at = gaps.time_of(payload, newest=True)
-        return at is not None and at < self._last_time(out, 0)

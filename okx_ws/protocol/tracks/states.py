@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from .. import gaps
 from ..codec import HEAD_END, decode
-from .track import SETTLED, LineId, Place, Track, Verdict, cut
+from .track import NOBODY, SETTLED, LineId, Place, Track, Verdict, cut
 
 __all__ = ["Candles", "State"]
 
@@ -46,50 +46,64 @@ class State(Track):
         self._recent: deque[bytes] = deque(maxlen=RECENT)
         #: The time of the newest; None while it has not been looked up, or there is none.
         self._at: int | None = None
-        self._pages: dict[LineId, list[bytes]] = {}
+        #: Of each line: how many pages of a snapshot have come, and they with what came between them.
+        self._groups: dict[LineId, tuple[int, list[bytes]]] = {}
 
     def place(self, payload: bytes) -> Place:
-        if payload in self._recent:
-            return "old"
         at, newest = newest_time(payload), self._newest()
-        return "old" if at is not None and newest is not None and at < newest else "ahead"
+        if at is None or newest is None:
+            return "ahead"
+        return "old" if at < newest or payload in self._recent else "ahead"
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         recent = self._recent
-        if line == self.lead:
-            if not self._paged:
-                self._at = None
-                recent.append(payload)
-                out.append(payload)
+        if line != self.lead:
+            if recent and payload == recent[-1]:
                 return SETTLED
-        elif recent and payload == recent[-1]:
-            return SETTLED
-        pages = self._complete(line, payload) if self._paged else [payload]
-        if pages and (line == self.lead or self._newer(pages)):
-            self.lead, self._at = line, None
-            recent.extend(pages)
-            out += pages
+            newest = self._newest()
+            if newest and not self._paged and (newest_time(payload) or newest) < newest:
+                return SETTLED
+        for group in self._complete(line, payload) if self._paged else ([payload],):
+            if line == self.lead:
+                self._deliver(line, group, out)
+            elif self._newer(group):
+                new = [one for one in group if one not in recent] if len(group) > 1 else group
+                newest = self._newest()
+                self._deliver(NOBODY if newest and newest_of(new) == newest else line, new, out)
         return SETTLED
 
-    def _complete(self, line: LineId, payload: bytes) -> list[bytes]:
-        """Return all pages of a snapshot if this is the last of them, none if it is another; else the message."""
+    def _deliver(self, lead: LineId, payloads: list[bytes], out: list[bytes]) -> None:
+        self.lead, self._at = lead, None
+        self._recent.extend(payloads)
+        out += payloads
+
+    def _complete(self, line: LineId, payload: bytes) -> list[list[bytes]]:
+        """Return what is to be delivered together or not at all, now that a line has brought this message.
+
+        What comes between the pages of a snapshot stays there.
+        """
         page = PAGE.search(payload, 0, max(0, payload.find(HEAD_END)))
+        number, group = self._groups.pop(line, (0, []))
         if page is None:
-            return [payload]
-        pages = self._pages.setdefault(line, [])
-        number = int(page[1])
-        if number == 1:
-            pages.clear()
-        if number != len(pages) + 1 or number > MAX_PAGES:
-            pages.clear()  # its beginning is missing, or was another snapshot's
+            if not number or len(group) >= MAX_PAGES:
+                return [[one] for one in group if not PAGE.search(one)] + [[payload]]
+            self._groups[line] = (number, [*group, payload])
             return []
-        pages.append(payload)
-        return self._pages.pop(line) if page[2] == b"true" else []
+        if int(page[1]) == number + 1 and len(group) < MAX_PAGES:
+            if page[2] == b"true":
+                return [[*group, payload]]
+            self._groups[line] = (number + 1, [*group, payload])
+            return []
+        freed = [[one] for one in group if not PAGE.search(one)]  # its pages are of no use: one is missing
+        if page[1] == b"1":
+            self._groups[line] = (0, [])
+            return freed + self._complete(line, payload)
+        return freed
 
     def _newer(self, payloads: list[bytes]) -> bool:
         at, newest = newest_of(payloads), self._newest()
         if at is None:
-            return self.lead is None and not all(payload in self._recent for payload in payloads)
+            return self.lead is None
         if newest is None or at > newest:
             return True
         return at == newest and not all(payload in self._recent for payload in payloads)
@@ -102,7 +116,7 @@ class State(Track):
 
     def dropped(self, line: LineId) -> None:
         super().dropped(line)
-        self._pages.pop(line, None)
+        self._groups.pop(line, None)
 
 
 def newest_of(payloads: Iterable[bytes]) -> int | None:
@@ -156,13 +170,14 @@ class Candles(Track):
         fresh = [lead or self._unclosed(key) or (not key[1] and key >= self._newest) for key in keys or ()]
         if keys and not any(fresh):
             return SETTLED
+        if lead or not keys or max(keys) >= self._newest:
+            self.lead = NOBODY if keys and not lead and max(keys) == self._newest else line
         for key in keys or ():
             if self._closed is None:
                 self._closed = key[0] - 1  # what was before the first message, is not missed
             if key[1]:
                 self._closed = max(self._closed, key[0])
             self._newest = max(self._newest, key)
-        self.lead = line
         self._recent.append(payload)
         out.append(payload if all(fresh) else cut(payload, fresh))
         return SETTLED

@@ -10,13 +10,15 @@ import orjson
 
 from ..codec import decode
 
-__all__ = ["GAP", "RESTART", "SETTLED", "WINDOW", "LineId", "Place", "Track", "Verdict", "cut"]
+__all__ = ["GAP", "NOBODY", "RESTART", "SETTLED", "WINDOW", "LineId", "Place", "Track", "Verdict", "cut"]
 
 #: How many identities are remembered, at least: at 1,000 messages a second, lines may be 10 s apart.
 WINDOW = 10_000
 
 Place = Literal["old", "next", "ahead"]
 LineId = Hashable
+#: Leads where the line that delivered last need not be the furthest: what any line brings is compared.
+NOBODY: LineId = object()
 
 
 class Verdict(Enum):
@@ -38,7 +40,7 @@ class Track:
     """What was delivered of one stream.
 
     Attributes:
-        lead: The line that delivered last; None if it has ended or has a hole.
+        lead: The line that delivered last, or `NOBODY`; None if it has ended or has a hole.
         recalling: The first push of a line may tell what happened long ago.
         chained: Only its own numbers prove that a message continues what was delivered.
         renewing: The next whole message is to be delivered, whoever brings it.
@@ -73,7 +75,7 @@ class Track:
 
     def dropped(self, line: LineId) -> None:
         """A line has ended, or has a hole."""
-        if self.lead == line:
+        if self.lead in (line, NOBODY):
             self.lead = None
 
     def forget(self, line: LineId) -> None:

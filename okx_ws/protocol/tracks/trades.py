@@ -50,7 +50,7 @@ class Trades(Track):
         at = self._at.get(line, -1)
         self._at[line] = tradeId
         if tradeId > self._last:
-            self._last = tradeId
+            self._last, self.lead = tradeId, line
         elif tradeId < self._floor:
             if at < self._last and line != self.lead:
                 return SETTLED  # it was delivered, and forgotten since
@@ -60,7 +60,6 @@ class Trades(Track):
         elif tradeId in self._seen and line != self.lead:
             return SETTLED
         self._remember(tradeId)
-        self.lead = line
         out.append(payload)
         return SETTLED
 
@@ -70,9 +69,9 @@ class Trades(Track):
         fresh = [line == self.lead or not self._known(key) for key in keys]
         if ids:
             self._at[line] = max(ids)
-            self._last = max(self._last, *ids)
+            if max(ids) > self._last:
+                self._last, self.lead = max(ids), line
         if any(fresh):
-            self.lead = line
             out.append(payload if all(fresh) else cut(payload, fresh))
             for key in keys:
                 self._remember(key)
@@ -80,12 +79,6 @@ class Trades(Track):
 
     def _known(self, key: int | bytes) -> bool:
         return key in self._seen or (isinstance(key, int) and key < self._floor)
-
-    def begin(self, line: LineId, payload: bytes, out: list[bytes]) -> None:
-        self.lead = line
-        self.admit(line, payload, out)
-        # What is before it was told to be missing, and stays so: nothing is both.
-        self._floor = max([self._floor, *map(int, TRADE_ID.findall(payload)[:1])])
 
     def _restart(self, line: LineId, tradeId: int) -> None:
         self._seen, self._at = {}, {line: tradeId}
