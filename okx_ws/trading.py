@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from .config import positive
 from .deadman import DeadMansSwitch, check_seconds
 from .errors import UsageError
 from .net.lines import Lines
@@ -317,6 +318,40 @@ class Trading(SpreadTrading, Wiring):
                     self._rest, self._worker, tell, self._trouble, tag
                 )
         return switch.set(checked, healthy, timeout)
+
+    # ------------------------------------------------------------------ another key
+
+    def login_again(self, apiKey: str, secretKey: str, passphrase: str, timeout: float = 10.0) -> None:
+        """Go on with a new key, without a restart: every endpoint that was logged in, or was refused, logs in with it.
+
+        OKX knows no second login on a link, so links that are logged in are made anew, each as soon as no order on it
+        waits for its reply (new ones wait for the new link): their streams have a hole, which is told. What the old key
+        was refused (4007: it was deleted) is asked for again. REST is signed with the new key from now on. Blocks until
+        all that is done, `timeout` seconds at the most.
+
+        Raises:
+            LoginError: OKX has refused the new key.
+            AckTimeout: Not in time; it goes on trying.
+            UsageError: The key is incomplete, or this manager had none; or it does not reconnect; or on a link's own
+                thread. The old key stays.
+            ManagerClosed: The manager is closed.
+        """
+        until = time.monotonic() + positive("timeout", timeout)
+        self.check_may_block()
+        self._check_open()
+        if not self._credentials:
+            raise UsageError("this manager has no key to replace: give one to its constructor")
+        if not self._settings.reconnect:
+            raise UsageError("with reconnect=False a link that is logged in cannot be made anew: make a new manager")
+        with self._manager_lock:
+            self._credentials.replace(apiKey, secretKey, passphrase)
+            endpoints = list(self._lines.values())
+            for lines in endpoints:
+                lines.login_again()
+            if endpoints:
+                self._shared.reopen()  # it ended if all endpoints so far had failed
+        for lines in endpoints:
+            lines.wait_login(until)
 
     def _trouble(self) -> str:
         """Return what is wrong with the private link; nothing, if it is not in use."""
