@@ -275,7 +275,7 @@ class Connection:
             ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
         """
         with self.changed:
-            if not self._held_open or not self.session.login_wanted:
+            if self._thread is None or not (self._held_open and self.session.login_wanted):
                 self.hold_open(login=True)
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
