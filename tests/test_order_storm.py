@@ -1,4 +1,4 @@
-"""An order storm on the local exchange: links are cut, replies come late; and every outcome is what really happened.
+"""An order storm on the local exchange: links are cut, replies lost, late or out of order; every outcome is the truth.
 
 Short in the suite; by hand: ``OKX_WS_STORM=20000 python -m pytest -s tests/test_order_storm.py``.
 """
@@ -52,6 +52,8 @@ def test_every_outcome_is_known_or_becomes_known_and_nothing_is_placed_twice(con
     with LocalExchange() as exchange, concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         ws = connect(exchange, **exchange.credentials, limits=Limits(connects_per_s=1000, pace_orders=False))
         storm = Storm(exchange, ws)
+        exchange.faults.start("reorder", what="reply", probability=0.2, hold_s=0.05)
+        exchange.faults.start("ack_lost", what="reply", probability=0.02)
         ended = dict(pool.map(storm.place, [f"storm{number}" for number in range(CALLS)]))
         unknown = {name: end for name, end in ended.items() if isinstance(end, OutcomeUnknown)}
         resolved = dict(zip(unknown, pool.map(lambda error: error.resolve(40), unknown.values()), strict=True))
