@@ -62,9 +62,15 @@ class Credentials:
         UsageError: If some of the three are given and some are not: a login could never succeed.
     """
 
-    __slots__ = ("__apiKey", "__passphrase", "__secretKey")
+    __slots__ = ("__key", "__past")
 
     def __init__(self, apiKey: str = "", secretKey: str = "", passphrase: str = "") -> None:
+        self.__key = self.__checked(apiKey, secretKey, passphrase)
+        #: Secrets of keys that were replaced: late messages may still hold them.
+        self.__past: tuple[str, ...] = ()
+
+    @staticmethod
+    def __checked(apiKey: str, secretKey: str, passphrase: str) -> tuple[str, str, str]:
         given = {"apiKey": apiKey, "secretKey": secretKey, "passphrase": passphrase}
         for name, value in given.items():
             if not isinstance(value, str):
@@ -74,7 +80,23 @@ class Credentials:
             raise UsageError(
                 f"{' and '.join(missing)} missing: a login needs apiKey, secretKey and passphrase together"
             )
-        self.__apiKey, self.__secretKey, self.__passphrase = apiKey, secretKey, passphrase
+        return apiKey, secretKey, passphrase
+
+    def replace(self, apiKey: str, secretKey: str, passphrase: str) -> None:
+        """Take a new key in the place of the old one, at once for everybody who holds this object.
+
+        Raises:
+            UsageError: It is none: the old one stays.
+        """
+        new = self.__checked(apiKey, secretKey, passphrase)
+        if not apiKey:
+            raise UsageError("a new key needs apiKey, secretKey and passphrase")
+        self.__past = tuple({*self.__past, *self.__key})
+        self.__key = new
+
+    def frozen(self) -> Credentials:
+        """Return the key of this moment, which `replace` does not change: for what is made of several parts of it."""
+        return Credentials(*self.__key)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Credentials:
@@ -93,20 +115,20 @@ class Credentials:
     @property
     def apiKey(self) -> str:
         """The key itself. Handle with care: this is a plain str."""
-        return self.__apiKey
+        return self.__key[0]
 
     @property
     def secretKey(self) -> str:
         """The signing secret itself. Handle with care: this is a plain str."""
-        return self.__secretKey
+        return self.__key[1]
 
     @property
     def passphrase(self) -> str:
         """The passphrase itself. Handle with care: this is a plain str."""
-        return self.__passphrase
+        return self.__key[2]
 
     def __bool__(self) -> bool:
-        return bool(self.__apiKey)
+        return bool(self.__key[0])
 
     def blot(self, text: str) -> str:
         """Return `text` with every secret in it replaced: OKX repeats requests it could not read, a login too.
@@ -115,7 +137,7 @@ class Credentials:
         """
         if not self:
             return text
-        for secret in (self.__apiKey, self.__secretKey, self.__passphrase):
+        for secret in (*self.__key, *self.__past):
             once = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
             twice = {json.dumps(form)[1:-1] for form in once}
             for form in sorted({secret, *once, *twice}, key=len, reverse=True):

@@ -28,6 +28,7 @@ from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
 from .reading import Reading
 from .reporting import Reporter
+from .safeguards import Safeguards
 from .statistics import by_name, endpoint_stats, queue_stats
 from .subscribing import Subscribing
 from .switchboard import Switchboard
@@ -45,7 +46,7 @@ REST_PATIENCE_S = 0.5
 Self = TypeVar("Self", bound="Manager")
 
 
-class Manager(Subscribing, Reading, Trading):
+class Manager(Subscribing, Reading, Trading, Safeguards):
     """OKX's v5 WebSocket API for ordinary threads: subscribe, then read a queue or register handlers.
 
     Nothing is connected, and no thread started, before the first subscription. Links are kept up for ever: pinged,
@@ -165,6 +166,7 @@ class Manager(Subscribing, Reading, Trading):
         #: Demo trading.
         self.sandbox = sandbox
         self._prepare_trading(order_prefix)
+        self._dead_mans_switches = {}
         self._prepare()
 
     def _prepare(self) -> None:

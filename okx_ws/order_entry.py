@@ -9,6 +9,7 @@ login and OKX's limits all share the call's one deadline; the reply is matched b
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ from .protocol.replies import OrderResult
 from .resolving import Doubt, Resolution, resolve
 
 __all__ = ["CallFuture", "Host", "OrderEntry"]
+
+log = logging.getLogger(__name__)
 
 #: A call's end is told by the link's thread; if that is busy with a user's function, it is not waited for longer.
 GRACE_S = 1.0
@@ -227,6 +230,9 @@ class OrderEntry:
             value = self._unknown(request, exc, sent_at)
         except OkxWsError as exc:
             value = exc
+        except Exception as exc:  # a bug of ours must cost a call, not the link: others wait for their replies
+            log.exception("the reply to %s could not be read", request.word)
+            value = self._unknown(request, OutcomeUnknown(f"the reply could not be read: {exc!r}"), sent_at)
         self._finish(future, value)
 
     def _value(self, request: Request, outcome: Outcome) -> Any:

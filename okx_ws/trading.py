@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from .deadman import DeadMansSwitch, check_seconds
 from .errors import UsageError
 from .net.lines import Lines
 from .order_entry import CallFuture, Host, OrderEntry
 from .order_requests import RequestMaker
-from .protocol.orders import PATTERNS
 from .protocol.replies import OrderResult
 from .switchboard import Tap
 from .wiring import Wiring
@@ -120,7 +118,6 @@ class Trading(SpreadTrading, Wiring):
         )
         report, limits = self._reporter.handler_error, self._settings.limits
         self._order_entry = OrderEntry(host, self._rest, self._worker, report, limits)
-        self._dead_mans_switches: dict[str, DeadMansSwitch] = {}
         self._instruments_heard = False
 
     # ------------------------------------------------------------------ single orders
@@ -269,61 +266,6 @@ class Trading(SpreadTrading, Wiring):
     ) -> CallFuture:
         """As `request`; returns a Future of the reply at once."""
         return self._order_entry.start(self._order_requests.any(op, args, timeout, expTime))
-
-    def cancel_all_after(
-        self,
-        seconds: int,
-        *,
-        tag: str = "",
-        healthy: Callable[[], object] | None = None,
-        timeout: float = TIMEOUT_S,
-    ) -> dict[str, Any]:
-        """Arm the dead man's switch: OKX cancels all your orders `seconds` after it last heard that all is well.
-
-        It is renewed about once a second from now on, over REST, in the background, while the private link (if it is in
-        use) is up. A renewal that fails is told (event ``switch_failed``), and so is the lapse (``switch_lapsed``);
-        after a lapse it is armed again as soon as that is possible.
-
-        `close` ends the renewals and leaves the switch armed: what is open then is cancelled within `seconds`. To leave
-        orders behind, call ``cancel_all_after(0)`` first, which ends it.
-
-        Args:
-            seconds: 10 to 120, or 0.
-            tag: Only orders with this tag; a switch for each.
-            healthy: Asked before each renewal, on the thread ``okx-ws:rest``: unless it returns something true, and
-                quickly, there is none.
-            timeout: Seconds for the first request, which blocks.
-
-        Returns:
-            OKX's answer, a dict: ``triggerTime``, ``tag``, ``ts``, in seconds.
-
-        Raises:
-            RestError, ConnectionLost: It could not be armed or ended; an older setting stands, and is renewed.
-            UsageError, ManagerClosed: See the class.
-        """
-        checked = check_seconds(seconds)
-        pattern, meant = PATTERNS["tag"]
-        if not isinstance(tag, str) or (tag and not pattern.fullmatch(tag)):
-            raise UsageError(f"tag must be {meant}, not {tag!r}")
-        if healthy is not None and not callable(healthy):
-            raise UsageError(f"healthy must be callable, not {healthy!r}")
-        self.check_may_block()
-        self._check_open()
-        with self._manager_lock:
-            switch = self._dead_mans_switches.get(tag)
-            if switch is None:
-                tell = self._reporter.tell
-                switch = self._dead_mans_switches[tag] = DeadMansSwitch(
-                    self._rest, self._worker, tell, self._trouble, tag
-                )
-        return switch.set(checked, healthy, timeout)
-
-    def _trouble(self) -> str:
-        """Return what is wrong with the private link; nothing, if it is not in use."""
-        lines = self._lines.get("private")
-        if lines is None or lines.up:
-            return ""
-        return f"the private link is down: {lines.last_error or 'not connected yet'}"
 
     # ------------------------------------------------------------------ for `OrderEntry`
 

@@ -18,7 +18,7 @@ from okx_ws import (
     UsageError,
     deadman,
     resolving,
-    trading,
+    safeguards,
 )
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import instruments
@@ -415,7 +415,7 @@ def test_the_switch_is_renewed_until_it_is_ended(trade, rest, quick):
 
 def test_renewals_that_fail_are_told_and_the_lapse_too(trade, rest, quick, monkeypatch):
     """And it is armed again as soon as OKX can be asked."""
-    monkeypatch.setattr(trading, "check_seconds", lambda seconds: seconds)
+    monkeypatch.setattr(safeguards, "check_seconds", lambda seconds: seconds)
     good = [{"triggerTime": "1", "tag": "bot", "ts": "0"}]
     rest.rows[PATH] = good
     ws = trade()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..config import Credentials, Settings
-from ..errors import ConnectionLost, LoginError, ManagerClosed, OkxWsError
+from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError
 from ..events import Event
 from ..protocol.backoff import delay_before
 from ..protocol.calls import Call
@@ -237,6 +237,35 @@ class Connection:
             raise ConnectionLost(f"{self.endpoint}: not connected")
         self._waker.wake()
 
+    def login_again(self) -> None:
+        """The key was replaced: log in with the new one, if there was a login; see `Session.login_again`."""
+        with self.changed:
+            self.session.login_again()
+            if isinstance(self.failure, LoginError):
+                self.failure = None
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def wait_login(self, until: float) -> None:
+        """Wait until it is logged in with the present key, or needs no login; until `until` (monotonic).
+
+        Raises:
+            LoginError, ConnectionLost, ManagerClosed: It never will be.
+            AckTimeout: Not in time; it goes on trying.
+        """
+        with self.changed:
+            while True:
+                ended = self.failure or self.session.login_error
+                if ended is not None:
+                    raise type(ended)(*ended.args)
+                if self.session.logged_in:
+                    return
+                left = until - time.monotonic()
+                if left <= 0:
+                    last = f"; last error: {self.last_error}" if self.last_error else ""
+                    raise AckTimeout(f"{self.endpoint}: not logged in in time{last}")
+                self.changed.wait(min(left, SLICE_S))
+
     def call(self, call: Call) -> None:
         """Have a call sent, once there is a link and a login, within its time; its `done` is told what became of it.
 
@@ -246,7 +275,7 @@ class Connection:
             ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
         """
         with self.changed:
-            if not self._held_open or not self.session.login_wanted:
+            if self._thread is None or not (self._held_open and self.session.login_wanted):
                 self.hold_open(login=True)
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
@@ -417,6 +446,7 @@ class Connection:
         with self.changed:
             # A login that was refused with something to retry may be followed by a close; the key is still good.
             fatal = loss.code in FATAL_CLOSES and not (loss.code == 4001 and self.session.login_pending)
+            fatal = fatal and not self.session.old_key
             if fatal and self.session.login_error is None:
                 self.session.refuse_login(str(loss.code), text)
             # What was too much is moved, so that coming back at once does not repeat it.

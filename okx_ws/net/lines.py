@@ -113,6 +113,17 @@ class Lines:
             up = [connection for connection in self.connections if connection.session.up]
             (up or self.connections)[0].send(text)
 
+    def login_again(self) -> None:
+        """The key was replaced: see `Session.login_again`."""
+        with self.mutex:
+            for connection in self.connections:
+                connection.login_again()
+
+    def wait_login(self, until: float) -> None:
+        """Wait until all of them are logged in that have to be; see `Connection.wait_login`."""
+        for connection in self.connections:
+            connection.wait_login(until)
+
     def call(self, call: Call) -> None:
         """Have a call sent; see `Connection.call`."""
         with self.mutex:

@@ -103,6 +103,11 @@ class Calls:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._sent)
 
+    @property
+    def in_flight(self) -> bool:
+        """Something was sent and has no answer yet."""
+        return bool(self._sent)
+
     def add(self, call: Call) -> None:
         """Have `call` sent with the next `pump` that finds its turn has come.
 

@@ -43,12 +43,12 @@ class OrderResult(dict[str, Any]):
     @property
     def ordId(self) -> str:
         """OKX's name for the order; empty if it was refused."""
-        return str(self.get("ordId", ""))
+        return str(self.get("ordId") or "")
 
     @property
     def clOrdId(self) -> str:
         """Yours, or the one that was made for it."""
-        return str(self.get("clOrdId", ""))
+        return str(self.get("clOrdId") or "")
 
     @property
     def sCode(self) -> str:
@@ -58,17 +58,17 @@ class OrderResult(dict[str, Any]):
     @property
     def sMsg(self) -> str:
         """OKX's words for it, unchanged."""
-        return str(self.get("sMsg", ""))
+        return str(self.get("sMsg") or "")
 
     @property
     def subCode(self) -> str:
         """A finer code, or nothing."""
-        return str(self.get("subCode", ""))
+        return str(self.get("subCode") or "")
 
     def error(self) -> OrderRejected:
         """Return what a call about this order alone would have raised."""
         reply = self.reply
-        code, msg = str(reply.get("code", "")), str(reply.get("msg", ""))
+        code, msg = str(reply.get("code", "")), str(reply.get("msg") or "")
         return OrderRejected(code, msg, self.sCode, self.sMsg, self.subCode, self, remedy(self.sCode))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -82,7 +82,7 @@ def _rows_of(reply: Mapping[str, Any]) -> list[OrderResult]:
         OrderRejected: The request was refused as a whole.
         OutcomeUnknown: OKX does not know.
     """
-    code, msg, data = str(reply.get("code", "")), str(reply.get("msg", "")), reply.get("data")
+    code, msg, data = str(reply.get("code", "")), str(reply.get("msg") or ""), reply.get("data")
     rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
     if code in UNKNOWN_CODES:
         raise OutcomeUnknown(f"OKX does not know what became of it ({code}: {msg})", code=code)

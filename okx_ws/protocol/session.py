@@ -109,6 +109,10 @@ class Session:
         self._silence_at = float("inf")
         #: A login is wanted even if nothing that is subscribed needs one.
         self.login_wanted = False
+        #: The key was replaced while this link was logged in with the old one: it is ended once its calls are answered.
+        self._outdated = False
+        #: The present or last link knew only a key that was replaced: what OKX said of its key says nothing any more.
+        self.old_key = False
         self._last_op = ""
         #: Messages that could not be read, over all links.
         self.malformed = 0
@@ -198,7 +202,7 @@ class Session:
 
     def link_up(self, now: float, ping_interval: float) -> None:
         """A link is open that pings after `ping_interval` seconds; what is wanted goes out with the next `pump`."""
-        self.up, self.conn_id = True, None
+        self.up, self.conn_id, self.old_key = True, None, False
         self._up_since = now
         self.heartbeat = Heartbeat(ping_interval, self._settings.pong_timeout, now)
         self._budget = RequestBudget(self._settings.limits)
@@ -213,6 +217,8 @@ class Session:
                 self._begin_hole(stream, "disconnect")
         self._outbox.clear()
         self._login.link_lost()
+        if self._outdated:
+            self.login_again()
         self._asked.clear()
         self.calls.link_lost()
         for stream in self.subscriptions.link_lost():
@@ -235,6 +241,28 @@ class Session:
             if stream.needs_login and stream.wanted:
                 self._fail(stream, error)
         self.calls.end(error)
+
+    def login_again(self) -> None:
+        """There is a new key: log in with it, and ask again for what the old one was refused.
+
+        OKX knows no second login on a link: one that is logged in is ended as soon as no call on it is under way.
+        """
+        self._outdated = self.up and self._login.state in ("asked", "done")
+        self.old_key = self._outdated or not self.up
+        self._dirty = True
+        if self._outdated:
+            return
+        self._login.renew()
+        for stream in self.subscriptions:
+            if isinstance(stream.refusal, LoginError):
+                stream.refusal = None
+        self.routes.changed()
+
+    @property
+    def logged_in(self) -> bool:
+        """With the present key, or nothing asks for it."""
+        asked = self.login_wanted or any(stream.needs_login and stream.wanted for stream in self.subscriptions)
+        return not self._outdated and (not asked or self._login.state == "done")
 
     @property
     def login_pending(self) -> bool:
@@ -290,6 +318,7 @@ class Session:
 
     def _replied(self, message: dict[str, Any]) -> None:
         if self.calls.replied(message):
+            self._dirty = self._dirty or self._outdated  # which waits for the last reply
             return
         if is_own(message.get("id")):
             self._late_reply(message)
@@ -413,6 +442,8 @@ class Session:
         self._refuse_all(hits + self._asked.eliminated(), now)
 
     def _login_refused(self, code: str, msg: str, now: float) -> None:
+        if self._outdated:  # it was about the old key
+            return
         if code == "60031":  # "no multiple or repeated login": we are logged in already
             self._login.accepted()
             return
@@ -529,9 +560,12 @@ class Session:
             self._listen(now)
         if self._dirty or now >= self._look_at:
             texts += self._requests(now)
+        texts += self.calls.pump(now, self._login.state == "done" and not self._outdated, room)
+        if self._outdated and not self.calls.in_flight:
+            raise LinkFault("the key was replaced: a new link logs in with the new one")
         if self._login.error is not None and not self.needed:
             raise LinkFault("the login was refused, and nothing else is wanted here")
-        return texts + self.calls.pump(now, self._login.state == "done", room)
+        return texts
 
     def _login_overdue(self, now: float) -> None:
         """The login was not answered: end the link, unless it serves others who need none."""
