@@ -152,7 +152,11 @@ def check_books(still):
         assert bid is None or bid.ticks < market.asks.best
         assert ask is None or ask.ticks > market.bids.best
         assert bid is None or ask is None or bid.ticks < ask.ticks
-        for side in ("buy", "sell"):
+        for side, levels in (("buy", market.bids), ("sell", market.asks)):
+            shown = defaultdict(int)
+            for order in resting.all(side):
+                shown[order.ticks] += order.left
+            assert {ticks: lots for ticks, (lots, _) in levels.guests.items()} == shown, "the public book shows it"
             places = [(-order.sign * order.ticks, order.rank) for order in resting.all(side)]
             assert places == sorted(places)
 
