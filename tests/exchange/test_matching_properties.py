@@ -97,6 +97,7 @@ def check_orders(still, account):
         assert 0 <= order.filled <= order.lots or order.draft.quote
         assert sum(match.lots for match in order.matches) == order.filled
         assert (order.state in OPEN) == (order.ordId in open)
+        assert (order.fee, order.pnl) == (sum(m.fee for m in order.matches), sum(m.pnl for m in order.matches))
         assert order.ordType != "fok" or order.filled in (0, order.lots), "all of it, or nothing"
         assert (order.state == "filled") <= (order.left == 0)
         resting = still.desk.engine._clerk.book(order)
