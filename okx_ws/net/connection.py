@@ -275,13 +275,13 @@ class Connection:
             ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
         """
         with self.changed:
-            if self._thread is None or not (self._held_open and self.session.login_wanted):
-                self.hold_open(login=True)
-            if self._stopping:
-                raise ManagerClosed("the manager is closed")
             ended = self.failure or self.session.login_error
             if ended is not None:
                 raise type(ended)(*ended.args)
+            if self._stopping:
+                raise ManagerClosed("the manager is closed")
+            if self._thread is None or not (self._held_open and self.session.login_wanted):
+                self.hold_open(login=True)
             self.session.calls.add(call)
         self._waker.wake()
 
