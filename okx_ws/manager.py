@@ -155,7 +155,7 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
             self._clock = Clock(self._transport, self._worker, self._reporter.tell, self._clock_ready)
         self._rest = RestClient(self._transport, self._credentials, self._clock, self._check_rest)
         self._switchboard = Switchboard(self._settings, self._reporter)
-        self._views = {}
+        self._live_views = {}
         #: For `Site`.
         self._raw: Outlet | None = None
         self._pong: Callable[[bytes], None] = lambda payload: None

@@ -23,7 +23,7 @@ class Views(Subscribing):
     """Live views, one of a kind: whoever asks for the same gets the same."""
 
     #: By what they are subscribed to. Replaced as a whole, since links read it.
-    _views: dict[str, LiveView]
+    _live_views: dict[str, LiveView]
 
     def account(
         self, on_update: Callable[[AccountView], object] | None = None, *, max_silence: float | None = None
@@ -34,9 +34,10 @@ class Views(Subscribing):
         message from anybody. Called again it returns the same view, until that is closed.
 
         Args:
-            on_update: Called with the view after each change, on the link's own thread: it must return quickly, and
+            on_update: Called, beside those of other calls, with the view after each change, on the link's own thread: it must return quickly, and
                 must not wait for anything. What it raises is told as ``handler_error``.
-            max_silence: As for `subscribe`; OKX repeats both about each 5 s, so 30 finds a stream that went mute.
+            max_silence: As for `subscribe`; OKX repeats both about each 5 s, so 30 finds a stream that went mute. That of
+                the call that made the view holds.
 
         Returns:
             The view at once; `AccountView.wait_synced` waits for its first snapshots. Where one of the two is
@@ -49,7 +50,7 @@ class Views(Subscribing):
         check_handler(on_update)
         if max_silence is not None:
             positive("max_silence", max_silence)
-        view: AccountView = self._keep(
+        view: AccountView = self._keep_view(
             "account",
             lambda: AccountView(self, self._settings, self._reporter),
             on_update and (on_update,),
@@ -75,7 +76,7 @@ class Views(Subscribing):
         Args:
             instType: ``"ANY"``, ``"SPOT"``, ``"MARGIN"``, ``"SWAP"``, ``"FUTURES"`` or ``"OPTION"``.
             instFamily, instId: Only such orders.
-            on_update: Called with each `Order` that has changed, on the link's own thread: it must return quickly, and
+            on_update: Called, beside those of other calls, with each `Order` that has changed, on the link's own thread: it must return quickly, and
                 must not wait for anything. What it raises is told as ``handler_error``.
             dedupe: Call it only with news, by OKX's rules; False: with every push, duplicates too. (A subscription to
                 ``orders`` always gives exactly what OKX sends.)
@@ -92,14 +93,14 @@ class Views(Subscribing):
             raise UsageError(f"dedupe must be True or False, not {dedupe!r}")
         narrow = {name: value for name, value in (("instFamily", instFamily), ("instId", instId)) if value is not None}
         arg = check_arg({"channel": "orders", "instType": instType, **narrow})
-        view: OrdersView = self._keep(
+        view: OrdersView = self._keep_view(
             str(sorted(arg.items())),
             lambda: OrdersView(self, self._settings, self._reporter, arg, self._rest, self._worker),
             on_update and (on_update, dedupe),
         )
         return view
 
-    def _keep(
+    def _keep_view(
         self,
         key: str,
         make: Callable[[], LiveView],
@@ -113,14 +114,14 @@ class Views(Subscribing):
         self._check_open()
         with self._manager_lock:
             self._check_open()
-            view = self._views.get(key)
+            view = self._live_views.get(key)
             if view is not None and any(live.subscription.state in ("rejected", "closed") for live in view.streams):
                 self.end_view(view)  # asked for again, it is subscribed again
                 view = None
             if view is None:
                 view = make()
                 self._begin_view(where, view, max_silence, snapshot_s)
-                self._views = {**self._views, key: view}
+                self._live_views = {**self._live_views, key: view}
             if handler is not None:
                 view.add_handler(*handler)
             if self._closing:  # see `_subscribe`
@@ -139,14 +140,14 @@ class Views(Subscribing):
         """For `LiveView.close`."""
         self._check_process()
         with self._manager_lock:
-            self._views = {key: known for key, known in self._views.items() if known is not view}
+            self._live_views = {key: known for key, known in self._live_views.items() if known is not view}
             for live in view.streams:
                 self.end_subscription(live.subscription)
 
     def _tell_views(self, event: Event) -> None:
         """Let the views know of an acknowledgement, on the link's thread."""
         if event.type == "subscribed":
-            for view in self._views.values():
+            for view in self._live_views.values():
                 for live in view.streams:
                     if live.arg == event.arg:
                         live.call_soon(view.subscribed)
