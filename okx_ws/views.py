@@ -34,10 +34,10 @@ class Views(Subscribing):
         message from anybody. Called again it returns the same view, until that is closed.
 
         Args:
-            on_update: Called, beside those of other calls, with the view after each change, on the link's own thread: it must return quickly, and
-                must not wait for anything. What it raises is told as ``handler_error``.
-            max_silence: As for `subscribe`; OKX repeats both about each 5 s, so 30 finds a stream that went mute. That of
-                the call that made the view holds.
+            on_update: Called with the view after each change, beside those of other calls, on the link's own thread: it
+                must return quickly, and must not wait for anything. What it raises is told as ``handler_error``.
+            max_silence: As for `subscribe`; OKX repeats both about each 5 s, so 30 finds a stream that went mute. That
+                of the call that made the view holds.
 
         Returns:
             The view at once; `AccountView.wait_synced` waits for its first snapshots. Where one of the two is
@@ -76,8 +76,8 @@ class Views(Subscribing):
         Args:
             instType: ``"ANY"``, ``"SPOT"``, ``"MARGIN"``, ``"SWAP"``, ``"FUTURES"`` or ``"OPTION"``.
             instFamily, instId: Only such orders.
-            on_update: Called, beside those of other calls, with each `Order` that has changed, on the link's own thread: it must return quickly, and
-                must not wait for anything. What it raises is told as ``handler_error``.
+            on_update: Called with each `Order` that has changed, beside those of other calls, on the link's own thread:
+                it must return quickly, and must not wait for anything. What it raises is told as ``handler_error``.
             dedupe: Call it only with news, by OKX's rules; False: with every push, duplicates too. (A subscription to
                 ``orders`` always gives exactly what OKX sends.)
 
