@@ -92,6 +92,9 @@ class OrdersView(LiveView):
         self.streams = (LiveStream(settings, reporter, arg, self._apply),)
         (self._live,) = self.streams
         self._run: Rebuild | None = None
+        #: Orders that were pushed before the run of their epoch began.
+        self._early: list[str] = []
+        self._early_epoch = -1
         #: How often the stream was malformed since the view was whole.
         self._breaks = 0
         #: Failures of its present question, and the last one if trying again is not likely to help.
@@ -221,6 +224,9 @@ class OrdersView(LiveView):
         self._failures, self._lasting = 0, None
         self._live.why = "REST has not told yet which orders are open"
         self._run = run = Rebuild(self._orders, self._narrow, waited)
+        for ordId in self._early if self._early_epoch == self._live.epoch else ():
+            run.pushed(ordId)
+        self._early = []
         self._ask(run, delay_s)
 
     def _apply(self, live: LiveStream, message: Any) -> None:
@@ -228,9 +234,13 @@ class OrdersView(LiveView):
         stream = live.find()
         assert stream is not None  # it has brought the message
         seen, broken = self._take(message)
+        told = [one.order.ordId for one in seen]
         if self._run is not None and stream.epoch == live.epoch:
-            for one in seen:
-                self._run.pushed(one.order.ordId)
+            for ordId in told:
+                self._run.pushed(ordId)
+        else:  # before the acknowledgement, or with it
+            self._early = (self._early if self._early_epoch == stream.epoch else []) + told
+            self._early_epoch = stream.epoch
         self._tell(seen)
         if broken and stream.wire == "on":
             self._broken(broken)
@@ -268,7 +278,7 @@ class OrdersView(LiveView):
     def _ask(self, run: Rebuild, delay_s: float = 0.0) -> None:
         """Have the next question asked; when there is none, the view is whole."""
         if run.question is not None:
-            self._worker.submit(partial(self._question, run, run.question), delay_s)
+            self._worker.submit(partial(self._question, run, run.question), delay_s + run.question.pause_s)
             return
         self._breaks = 0
         self._live.mended(self._live.epoch)

@@ -17,13 +17,13 @@ class Desk:
         orders: What REST knows: rows by ordId.
         asked: What REST was asked: paths with their parameters.
         answers: Raw answers that REST gives first.
-        open_: Cleared, REST answers nothing until it is set.
+        gate: Cleared, REST answers nothing until it is set; `let_one` lets one answer through.
     """
 
     def __init__(self, peer):
         self.orders, self.asked, self.answers = {}, [], queue.Queue()
-        self.open_ = threading.Event()
-        self.open_.set()
+        self.gate, self._passes = threading.Event(), threading.Semaphore(0)
+        self.gate.set()
         self._todo, self._done = queue.Queue(), queue.Queue()
         self._ending = threading.Event()
         self.server, rest = peer(self._talk), peer(self._answer)
@@ -64,11 +64,16 @@ class Desk:
 
         return self(act)
 
-    def renew(self, *messages):
-        """See one unsubscribe and one subscribe of the same args, and send what follows; return those args."""
+    def renew(self, *messages, before=()):
+        """See one unsubscribe and one subscribe of the same args, and send what follows; return those args.
+
+        `before` is sent before the first of them is acknowledged.
+        """
 
         def act(talk):
             left = talk.read_request("unsubscribe")
+            for message in before:
+                talk.json(message)
             talk.ack(left)
             again = talk.read_request("subscribe")
             assert left["args"] == again["args"]
@@ -88,7 +93,7 @@ class Desk:
         """Let the scripts end."""
         self._ending.set()
         self._todo.put(None)
-        self.open_.set()
+        self.gate.set()
 
     # ------------------------------------------------------------------ REST
 
@@ -97,11 +102,16 @@ class Desk:
             target = urlsplit(talk.read_head().split(b" ", 2)[1].decode())
             asked = (target.path, dict(parse_qsl(target.query)))
             self.asked.append(asked)
-            self.open_.wait(20)
+            while not self.gate.is_set() and not self._passes.acquire(timeout=0.02):
+                pass
             try:
                 talk.send(self.answers.get_nowait())
             except queue.Empty:
                 talk.send(http(json.dumps(self.found(*asked))))
+
+    def let_one(self):
+        """Let one answer through."""
+        self._passes.release()
 
     def found(self, path, params):
         """Return what REST answers."""

@@ -12,7 +12,7 @@ outcome of an amendment, once by ``reqId``; all else, if it says anything new. O
 we once per order: a trade with oneself has two orders.
 
 The stream sends no state of its own, so after a hole `Rebuild` knows what to ask REST: every open order, page by page;
-then each one that was open before and is not among them.
+then each one that was open before and is not among them, twice if need be, since REST may be behind the stream.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ MAX_HISTORY = 32
 #: Rows of a page of REST, and pages that are asked for: OKX allows far fewer open orders.
 PAGE = 100
 MAX_PAGES = 1_000
+
+#: REST knows by then what the stream has told.
+LAG_S = 2.0
 
 PENDING = "/api/v5/trade/orders-pending"
 ORDER = "/api/v5/trade/order"
@@ -288,10 +291,11 @@ def _is_news(known: Order, fresh: Order, rest: bool) -> bool:
 
 
 class Question(NamedTuple):
-    """What to ask REST: a path, and its parameters."""
+    """What to ask REST: a path, its parameters, and how long to wait before that."""
 
     path: str
     params: Mapping[str, str]
+    pause_s: float = 0.0
 
 
 class Rebuild:
@@ -314,6 +318,8 @@ class Rebuild:
         self._waited = list(waited)
         #: Orders that were told since it began: of these nothing has to be asked.
         self._told: set[str] = set()
+        #: What REST did not know when it was asked for the first time.
+        self._absent: list[Question] = []
         self._pages = 0
         self._asking: Iterator[Question] | None = None
         self.question: Question | None = self._pending("")
@@ -324,7 +330,8 @@ class Rebuild:
 
     def pushed(self, ordId: str) -> None:
         """The stream has told of an order."""
-        self._told.add(ordId)
+        if self.question is not None:  # else it would only fill memory
+            self._told.add(ordId)
 
     def answer(self, rows: list[Any]) -> list[Seen]:
         """Take the rows that answer `question` (none: there is no such order); return what they have done.
@@ -339,12 +346,19 @@ class Rebuild:
         if self._asking is None:
             self._turn_page(rows)
         else:
-            ordId = question.params.get("ordId", "")
-            if not rows and ordId not in self._told:
-                lost = self._orders.lose(ordId)
-                seen = [] if lost is None else [Seen(lost, True)]
+            if not rows:
+                seen = self._unknown(question)
             self.question = next(self._asking, None)
         return seen
+
+    def _unknown(self, question: Question) -> list[Seen]:
+        """REST does not know an order: it is asked once more, and then the order is lost, unless it was told of."""
+        ordId = question.params.get("ordId", "")
+        if question.params not in [asked.params for asked in self._absent]:
+            self._absent.append(question)
+        elif ordId not in self._told and (lost := self._orders.lose(ordId)) is not None:
+            return [Seen(lost, True)]
+        return []
 
     def _turn_page(self, rows: list[Any]) -> None:
         self._pages += 1
@@ -362,3 +376,8 @@ class Rebuild:
         for clOrdId, instId in self._waited:
             if self._orders.find(clOrdId, None) is None:
                 yield Question(ORDER, {"instId": instId, "clOrdId": clOrdId})
+        pause_s = LAG_S
+        for question in list(self._absent):
+            if question.params.get("ordId") not in self._told:
+                yield question._replace(pause_s=pause_s)
+                pause_s = 0.0

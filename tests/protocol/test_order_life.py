@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okx_ws.protocol.holdings import PushBroken
-from okx_ws.protocol.order_life import MAX_FILLS, PAGE, Orders, Rebuild
+from okx_ws.protocol.order_life import LAG_S, MAX_FILLS, PAGE, Orders, Rebuild
 
 
 def push(ordId="1", state="live", uTime=1, acc="0", **more):
@@ -83,6 +83,12 @@ def test_an_end_is_final_and_late_pushes_only_add_what_is_missing():
     order = orders.find(None, "1")
     assert news == [True, True, True, False] and order.state == "filled" and orders.open == {}
     assert [one.tradeId for one in order.fills] == ["t1"] and order.uTime == "5"
+
+
+def test_an_end_is_never_too_late():
+    """Even if an amendment was told that is younger by the clock."""
+    orders, news = told(push(uTime=9, px="6"), push(state="canceled", uTime=5))
+    assert news == [True, True] and orders.find(None, "1").state == "canceled"
 
 
 def test_an_older_row_of_rest_does_not_undo_a_push():
@@ -232,7 +238,9 @@ def test_a_rebuild_asks_what_is_open_and_then_for_each_that_no_longer_is():
         {"instId": "BTC-USDT", "ordId": "1"},
         {"instId": "BTC-USDT", "ordId": "2"},
         {"instId": "BTC-USDT", "ordId": "3"},
+        {"instId": "BTC-USDT", "ordId": "3"},
     ]
+    assert [question.pause_s for question in asked] == [0, 0, 0, 0, LAG_S]
     assert sorted(orders.open) == ["4", "5"]
     assert {ordId: order.state for ordId, order in orders.done.items()} == {
         "1": "filled",
@@ -263,7 +271,9 @@ def test_what_is_pushed_meanwhile_is_not_asked_for():
     orders.take(push("2", uTime=9, px="8"))
     run.pushed("2")
     assert run.answer([]) == []  # OKX's REST lags behind: the push knows better
-    assert run.question is None and sorted(orders.open) == ["2", "3", "9"] and orders.find(None, "1").done
+    assert run.question is None
+    run.pushed("5")
+    assert run._told == {"1", "2", "3", "9"} and sorted(orders.open) == ["2", "3", "9"] and orders.find(None, "1").done
 
 
 def test_an_order_that_is_waited_for_is_asked_for_by_its_name():
@@ -271,8 +281,24 @@ def test_an_order_that_is_waited_for_is_asked_for_by_its_name():
     orders, _ = told(push("1"))
     run = Rebuild(orders, {}, [("mine", "ETH-USDT"), ("c1", "BTC-USDT"), ("never", "BTC-USDT")])
     asked = answered(run, [push("1"), push("7", "filled", clOrdId="mine")])
-    assert [question.params.get("clOrdId") for question in asked] == [None, "mine", "never"]
+    assert [question.params.get("clOrdId") for question in asked] == [None, "mine", "never", "never"]
     assert orders.find("mine", None).state == "filled" and orders.find("never", None) is None
+
+
+def test_an_order_that_rest_knows_at_the_second_question_is_not_lost():
+    """Or that the stream tells meanwhile. One pause for all of them."""
+    orders, _ = told(push("1"), push("2"), push("3"))
+    run = Rebuild(orders, {})
+    for rows in ([], [], [], []):
+        assert run.answer(rows) == []
+    assert run.question.pause_s == LAG_S and run.question.params["ordId"] == "1"
+    run.answer([push("1", "filled", 9, "10")])
+    assert run.question.pause_s == 0 and run.question.params["ordId"] == "2"
+    orders.take(push("3", uTime=7))
+    run.pushed("3")
+    (lost,) = run.answer([])
+    assert (lost.order.ordId, lost.order.state) == ("2", "unknown") and run.question is None
+    assert list(orders.open) == ["3"] and orders.find(None, "1").state == "filled"
 
 
 def test_an_answer_that_cannot_be_read_leaves_the_question():
