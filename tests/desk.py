@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tests.web import http
 
-KEY = {"apiKey": "k", "secretKey": "s", "passphrase": "p", "clock_sync": False}
+#: A key; and REST is asked by the views alone.
+KEY = {"apiKey": "k", "secretKey": "s", "passphrase": "p", "clock_sync": False, "backfill": False}
 
 
 class Desk:
