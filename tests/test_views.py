@@ -11,6 +11,7 @@ import pytest
 from okx_ws import (
     AccountState,
     AckTimeout,
+    Backoff,
     ConnectionLost,
     Limits,
     LoginError,
@@ -20,6 +21,7 @@ from okx_ws import (
     SubscribeError,
     UsageError,
     ViewOutOfSync,
+    orders_keeper,
     orders_view,
 )
 from okx_ws.exchange import LocalExchange
@@ -508,7 +510,7 @@ def test_a_wait_goes_on_through_a_hole(desk, book, watch):
     assert {found.get(timeout=5).clOrdId for _ in waits} == {"c1", "mine"}
     for thread in waits:
         thread.join(5)
-    assert book._waited == {}
+    assert book._keeper.waited == {}
 
 
 def test_an_order_that_ended_before_the_view_began_is_found_by_its_instrument(desk, book):
@@ -546,7 +548,7 @@ def test_a_busy_rest_is_asked_again(desk, ws, watch):
 
 def test_a_refusal_of_rest_is_told_and_raised(desk, ws, watch, monkeypatch):
     """Not current, and it says why; it is asked again, seldom, and in the end the view is whole."""
-    monkeypatch.setattr(orders_view, "BACKOFF", orders_view.Backoff(first_s=0.01, cap_s=0.3))
+    monkeypatch.setattr(orders_keeper, "BACKOFF", Backoff(first_s=0.01, cap_s=0.3))
     for _ in range(2):
         desk.answers.put(http('{"code":"50120","msg":"This API key doesn\'t have permission","data":[]}'))
     view = ws.orders()
@@ -561,7 +563,7 @@ def test_a_refusal_of_rest_is_told_and_raised(desk, ws, watch, monkeypatch):
 
 def test_rest_that_answers_nonsense_proves_nothing(desk, ws, monkeypatch):
     """Rows that are no orders, and no JSON at all: asked again."""
-    monkeypatch.setattr(orders_view, "BACKOFF", orders_view.Backoff(first_s=0.01, cap_s=0.05))
+    monkeypatch.setattr(orders_keeper, "BACKOFF", Backoff(first_s=0.01, cap_s=0.05))
     desk.answers.put(http('{"code":"0","msg":"","data":[{"ordId":"1"}]}'))
     desk.answers.put(http("<html>"))
     view = ws.orders()
