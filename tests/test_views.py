@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import sys
 import threading
 import time
 
@@ -368,6 +369,57 @@ def test_the_local_exchange_repeats_its_pages(connect):
         view.wait_synced(5)
         assert all(len(state.balances) == 3 and len(state.positions) == 2 and state.synced for state in seen)
         assert breaks(watch) == watch.of("handler_error") == []
+
+
+def test_readers_never_see_half_a_change(desk, held):
+    """Two threads read while updates of all currencies, and whole snapshots, come as fast as they can."""
+    stop, wrong, reads = threading.Event(), [], [0, 0]
+    ccys = [f"C{number}" for number in range(20)]
+
+    def read(which):
+        while not stop.is_set():
+            found = {balance.eq for ccy, balance in held.balances().items() if ccy in ccys}
+            if len(found) > 1:
+                wrong.append(found)
+            reads[which] += 1
+
+    def change(number):
+        kind = "snapshot" if number % 2 else "event_update"
+        return money(kind, *[detail(ccy, str(number), str(number)) for ccy in ccys], uTime=str(number))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    threads = [threading.Thread(target=read, args=(which,)) for which in (0, 1)]
+    try:
+        for thread in threads:
+            thread.start()
+        desk.send(*[change(number) for number in range(1, 300)])
+        eventually(lambda: held.balance("C7").eq == "299", 30)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(5)
+        sys.setswitchinterval(interval)
+    assert wrong == [] and min(reads) > 50
+
+
+def test_a_reader_does_not_hold_up_the_link(desk, held):
+    """Whatever a reader does in the middle of reading; it reads again, since the state has changed."""
+    within, go, found = threading.Event(), threading.Event(), []
+
+    def slow():
+        within.set()
+        go.wait(5)
+        return held._held["account"].held[("BTC",)].eq
+
+    thread = threading.Thread(target=lambda: found.append(held._read(held._account, slow)))
+    thread.start()
+    assert within.wait(5)
+    desk.send(money("event_update", detail("BTC", "6", "5")))
+    eventually(lambda: held.balance("BTC").eq == "6")
+    go.set()
+    thread.join(5)
+    assert found == [("6", True)]
 
 
 # ---------------------------------------------------------------------- orders
