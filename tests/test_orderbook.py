@@ -467,7 +467,7 @@ def test_a_lost_link_makes_the_book_unreadable_and_a_new_one_mends_it(peer, conn
     assert not book.synced and px(book.view(stale_ok=True).asks) == ["101", "102.5"]
     go.set()
     assert book.wait_ready(5).view()[:3] == ((), (Level("7", "1", "1"),), 3)
-    assert watch.of("gap") == []
+    assert [event.data["cause"] for event in watch.of("gap")] == ["disconnect"], "of the stream, not of the book"
 
 
 def test_a_link_that_stays_lost_is_the_reason(peer, connect):
@@ -517,11 +517,11 @@ def test_two_books_of_one_arg_mend_together(talk):
     told.renew(snapshot(seqId=30))
     second.wait_ready(5)
     told.send(update(seqId=41, prevSeqId=40), update(seqId=43, prevSeqId=42))
-    watch.wait("gap")
+    watch.wait("gap", data=None)
     assert not book.synced and not second.synced
     told.renew(snapshot(seqId=50))
     assert book.wait_ready(5).view() == second.wait_ready(5).view()
-    assert len(watch.of("gap")) == 1
+    assert [event.data and event.data["cause"] for event in watch.of("gap")] == ["sequence", None]
 
 
 def test_a_closed_book_unsubscribes_and_cannot_be_read(talk):
