@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -311,7 +312,7 @@ class Recovery:
         self._fallback = Fallback(rest, worker, settings, tell, link, self._outlet_without_link)
         self._holds: dict[Stream, Hold] = {}
         self._memories: dict[Stream, OrderMemory] = {}
-        self._answers: deque[tuple[Hold, Ask, list[Any] | OkxWsError]] = deque()
+        self._answers: deque[tuple[Callable[[list[Any] | OkxWsError], None], list[Any] | OkxWsError]] = deque()
 
     # ------------------------------------------------------------------ outlets
 
@@ -354,8 +355,8 @@ class Recovery:
         """Go on with the repairs; return when to be called again (monotonic)."""
         due = self._fallback.upkeep(now)
         while self._answers:
-            hold, ask, answer = self._answers.popleft()
-            hold.answered(ask, answer)
+            then, answer = self._answers.popleft()
+            then(answer)
         if not self._holds:
             return due
         for stream, hold in list(self._holds.items()):
@@ -405,22 +406,29 @@ class Recovery:
     # ------------------------------------------------------------------ REST
 
     def ask(self, hold: Hold, ask: Ask, deadline: float) -> None:
-        """Have a question asked, in turn with those of others; the answer goes to the hold, on the link's thread."""
+        """Have a question asked, in turn with those of others; the answer goes to the hold."""
         work = hold.work
+        self.fetch(ask, deadline, partial(hold.answered, ask), lambda: hold.work is work)
+
+    def fetch(
+        self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
+    ) -> None:
+        """Ask on the worker's thread, and call `then` with the answer on the link's; no more if it is not `wanted`."""
 
         def job() -> None:
-            left = deadline - time.monotonic()
-            if hold.work is not work or left <= 0:
+            if not wanted():
                 return
             try:
                 params: dict[str, Any] = {**ask.params}
-                answer: list[Any] | OkxWsError = self._rest.get(ask.path, timeout=left, **params)
+                answer: list[Any] | OkxWsError = self._rest.get(
+                    ask.path, timeout=max(0.001, until - time.monotonic()), **params
+                )
             except OkxWsError as exc:
                 answer = exc
-            except Exception as exc:  # a bug of ours must not leave the stream waiting
-                log.exception("a repair's question failed")
+            except Exception as exc:  # a bug of ours must not leave anybody waiting
+                log.exception("a question to REST failed")
                 answer = OkxWsError(f"{type(exc).__name__}: {exc}")
-            self._answers.append((hold, ask, answer))
+            self._answers.append((then, answer))
             self.link.poke()
 
         self._worker.submit(job, ask.pause_s)

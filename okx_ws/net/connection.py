@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from ..config import Credentials, Settings
 from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError
 from ..events import Event
+from ..protocol.backfill import Ask
 from ..protocol.backoff import delay_before
 from ..protocol.calls import Call
 from ..protocol.codes import CLOSE_CODES, CROWDED_CLOSES, FATAL_CLOSES, SLOW_CLOSES
@@ -74,6 +75,11 @@ class Keeper(Protocol):
 
         Called on the thread, with a link or without, when it was poked or has asked for it; it may `hand_over`.
         """
+
+    def fetch(
+        self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
+    ) -> None:
+        """Ask REST in the background, and call `then` with the answer on the thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +150,12 @@ class Connection:
         self.changed = changed
         #: The upkeep is wanted: set from any thread, under the mutex.
         self._poked = False
-        self._keeper = site.keeper(self) if site.keeper is not None else None
+        #: Keeps its streams without holes, and asks REST for whoever is on its thread.
+        self.keeper = site.keeper(self) if site.keeper is not None else None
         self.session = Session(
             site.endpoint,
             site.settings,
-            site.outlet_of if self._keeper is None else self._keeper.outlet_of,
+            site.outlet_of if self.keeper is None else self.keeper.outlet_of,
             credentials=site.credentials,
             hint=f"tried {site.url}{site.hint}",
             clock=site.clock,
@@ -516,7 +523,7 @@ class Connection:
     def _keep_up(self) -> float:
         self._poked = False
         try:
-            return self._keeper.upkeep(time.monotonic()) if self._keeper is not None else NEVER
+            return self.keeper.upkeep(time.monotonic()) if self.keeper is not None else NEVER
         except Exception:  # a bug of ours must cost a repair, neither the link nor the thread
             log.exception("%s: the upkeep failed", self.endpoint)
             return NEVER

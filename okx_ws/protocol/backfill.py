@@ -172,10 +172,6 @@ class Ranged(Repair):
         else:
             self.reach = min(numbers)
 
-    def knows(self, number: int) -> bool:
-        """Tell whether this one was delivered before the hole: REST may have been quicker than the stream."""
-        return self.first is not None and number < self.first
-
     def wanted(self, number: int) -> bool:
         """Tell whether this one is missing."""
         return (self.first is None or number >= self.first) and (self.low is None or number < self.low)
@@ -211,15 +207,17 @@ class Trades(Ranged):
 
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
         super().__init__(arg, head, last, since_ms)
-        known = [high for _, high in spans(last)]
+        known = [span.high for span in spans(last)]
         self.first = max(known) + 1 if known else None
+        #: When the newest trade was made that was delivered, Unix ms.
+        self._newest_ms = max((span.ts for span in spans(last)), default=0)
         #: A trade from before the hole was shown: that tells the beginning where no tradeId does.
         self._seen_before = False
 
     def see(self, payload: bytes) -> None:
         found = spans(payload)
-        if found and not self.knows(max(high for _, high in found)):
-            self.low = min(low for low, _ in found)
+        if found and not self._has(found, self.first):
+            self.low = min(span.low for span in found)
             self.watching = False
             self.rows = {number: row for number, row in self.rows.items() if self.wanted(number)}
 
@@ -264,20 +262,35 @@ class Trades(Ranged):
         newest, found = self.newest, spans(payload)
         if newest is None or not found:
             return "next"
-        if max(high for _, high in found) <= newest:
+        if self._has(found, newest + 1):
             return "known"
         if self.low is not None:
             return "next"
-        return "gap" if min(low for low, _ in found) > newest + 1 else "next"
+        return "gap" if min(span.low for span in found) > newest + 1 else "next"
+
+    def _has(self, found: list[Span], beyond: int | None) -> bool:
+        """Tell whether these were delivered: REST may have been quicker than the stream. Not so younger ones, whatever
+        their numbers: those may begin anew.
+        """
+        newest_ms = max([self._newest_ms, *(int(row["ts"]) for row in self.rows.values())])
+        return beyond is not None and all(span.high < beyond and span.ts <= newest_ms for span in found)
 
 
-def spans(payload: bytes | None) -> list[tuple[int, int]]:
-    """Return the first and the last tradeId that each row of a push stands for."""
+class Span(NamedTuple):
+    """The trades that a row stands for: the tradeIds of the first and the last, and when they were made (Unix ms)."""
+
+    low: int
+    high: int
+    ts: int
+
+
+def spans(payload: bytes | None) -> list[Span]:
+    """Return what the rows of a push stand for."""
     found = []
     for row in rows_of(payload):
         try:
             high = whole(row["tradeId"])
-            found.append((high - max(1, whole(row.get("count", "1"))) + 1, high))
+            found.append(Span(high - max(1, whole(row.get("count", "1"))) + 1, high, whole(row["ts"])))
         except (AttributeError, LookupError, TypeError, Unusable):  # OKX does not write such
             continue
     return found
@@ -326,7 +339,7 @@ class Candles(Ranged):
 
     def see(self, payload: bytes) -> None:
         bars = starts(payload)
-        if bars and not self.knows(max(bars)[0]):
+        if bars and max(bars)[0] >= (self.first or 0):
             self.low = min(bars)[0]
             self.watching = False
             self.rows = {number: row for number, row in self.rows.items() if self.wanted(number)}
@@ -383,7 +396,7 @@ class Candles(Ranged):
 
     def place_of(self, payload: bytes) -> Place:
         bars, newest = starts(payload), max(self.rows, default=None)
-        if bars and (self.knows(max(bars)[0]) or (newest is not None and max(bars)[0] <= newest)):
+        if bars and max(bars)[0] < max(self.first or 0, -1 if newest is None else newest + 1):
             return "known"
         if self.low is not None or not bars:
             return "next"
