@@ -194,6 +194,6 @@ class Fallback:
                 self._link.hand_over(outlet, [found[1]])
 
     def _is_news(self, one: Polled, made_ms: int, message: bytes) -> bool:
-        """Tell whether it is newer than what was delivered; of an open bar, which keeps its time: whether it differs."""
+        """Tell whether it is newer than what was delivered; an open bar, which keeps its time, whether it differs."""
         same = made_ms == one.newest and "candle" in one.stream.arg["channel"] and message != one.last
         return made_ms > one.newest or same
