@@ -710,3 +710,55 @@ def test_a_book_whose_link_is_paused_is_not_served(world, connect):
     assert book.wait_ready(5).best_bid
     ws.close()
     reader.join(5)
+
+
+# ---------------------------------------------------------------------------------------- streams without snapshots
+
+
+@pytest.mark.parametrize("channel", ["books", "books-l2-tbt", "books50-l2-tbt"])
+def test_a_stream_without_snapshots_is_spliced_with_rests_book(channel, connect):
+    """Acceptance 91: in the announced mode, and again after a lost link; then it is what the feed has."""
+    with LocalExchange(speed=3) as exchange:
+        exchange.faults.start("no_snapshot")
+        ws = connect(exchange, **exchange.credentials)
+        watch = Watch(ws)
+        book = ws.order_book("BTC-USDT", channel).wait_ready(10)
+        seqId = book.view().seqId
+        eventually(lambda: book.synced and book.view().seqId > seqId)
+        exchange.drop()
+        watch.wait("disconnected", endpoint="public")
+        book.wait_ready(10)
+        assert [event for event in watch.of("gap") if event.data is None] == [], "no book broke"
+        assert_follows(exchange, book, channel)
+
+
+def assert_follows(exchange, book, channel):
+    """A book shows what the exchange has at that seqId."""
+    market = exchange.world.markets["BTC-USDT"]
+    depth = 50 if channel == "books50-l2-tbt" else 400
+
+    def same():
+        def look():
+            return market.seqId, market.rows(market.asks, depth), market.rows(market.bids, depth)
+
+        seqId, asks, bids = exchange.call(look)
+        view = book.view(depth) if book.synced else None
+        shown = view and [
+            [[level.px, level.sz, "0", level.orders] for level in side] for side in (view.asks, view.bids)
+        ]
+        return view is not None and view.seqId == seqId and shown == [asks, bids]
+
+    eventually(same, 10)
+
+
+@pytest.mark.parametrize("how", ["status", "html", "lie", "empty", "broken"])
+def test_where_rest_cannot_help_a_snapshot_is_asked_for(how, connect):
+    """Acceptance 55, 91: the way out stays."""
+    with LocalExchange(speed=3) as exchange:
+        exchange.faults.start("rest_error", path="*/market/books", how=how, times=1000)
+        exchange.faults.start("missing_snapshot")
+        ws = connect(exchange)
+        watch = Watch(ws)
+        book = ws.order_book("BTC-USDT")
+        assert watch.wait("gap", timeout=10, data=None).msg.startswith("an update before any snapshot; ")
+        book.wait_ready(10)

@@ -369,7 +369,7 @@ def test_trades_delivered_are_trades_that_happened(connect):
 
 def test_every_closed_candle_comes_once(connect):
     """Acceptance 87: of trades, of the mark price and of an index, with links that fall."""
-    with LocalExchange(speed=10) as exchange:
+    with LocalExchange(speed=20) as exchange:
         ws = connect(exchange)
         got = defaultdict(list)
 
@@ -386,8 +386,51 @@ def test_every_closed_candle_comes_once(connect):
             threading.Event().wait(0.6)
             watch.wait("subscribed", timeout=10)
         mark = got["candle1s"][-1]
-        eventually(lambda: got["candle1s"][-1] > mark + 20_000, 10)
+        eventually(lambda: got["candle1s"][-1] > mark + 20_000 and len(got) == 3 and all(map(len, got.values())), 15)
         ws.close()
         for channel, starts in got.items():
             length = 1000 if channel == "candle1s" else 60_000
             assert starts == list(range(starts[0], starts[-1] + 1, length)), channel
+
+
+def test_orders_that_changed_without_a_link_are_told(connect):
+    """Acceptance 90: one was canceled, one came and was filled; each told once, marked, after the marker; then live."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True, **exchange.credentials)
+        orders = ws.subscribe("orders", instType="ANY", queue=True)
+        fills = ws.subscribe("fills", queue=True)
+        for subscription in (orders, fills):
+            subscription.wait(5)
+        resting = ws.place_order(instId="BTC-USDT", tdMode="cash", side="buy", ordType="limit", px="1000", sz="0.01")
+        staying = ws.place_order(instId="BTC-USDT", tdMode="cash", side="buy", ordType="limit", px="1001", sz="0.01")
+        assert [orders.get(timeout=5)["data"][0]["state"] for _ in range(2)] == ["live", "live"]
+        fault = exchange.faults.start("refuse", what="upgrade", endpoint="private")
+        watch = Watch(ws)
+        exchange.drop("private")
+        watch.wait("disconnected", endpoint="private")
+        ws.rest.post("/api/v5/trade/cancel-order", {"instId": "BTC-USDT", "ordId": resting["ordId"]})
+        body = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "market", "sz": "100"}
+        (made,) = ws.rest.post("/api/v5/trade/order", body)
+        fault.stop()
+        marker, canceled, filled = (orders.get(timeout=10) for _ in range(3))
+        assert marker["event"] == "gap" and marker["repaired"], marker
+        assert canceled["backfill"] and canceled["arg"] == {**orders.arg, "uid": exchange.accounts[0].uid}
+        told = [(message["data"][0]["ordId"], message["data"][0]["state"]) for message in (canceled, filled)]
+        assert told == [(resting["ordId"], "canceled"), (made["ordId"], "filled")]
+        truth = [row["tradeId"] for row in exchange.truth().fills]
+        marker, *told = (fills.get(timeout=10) for _ in range(len(truth) + 1))
+        assert marker["repaired"] and [message["data"][0]["tradeId"] for message in told] == truth
+        ws.cancel_order(instId="BTC-USDT", ordId=staying["ordId"])
+        live = orders.get(timeout=5)
+        assert live["data"][0]["state"] == "canceled" and "backfill" not in live
+
+
+def test_a_funding_rate_is_told_though_its_next_push_is_far(connect):
+    """The present one, once."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True)
+        rates = ws.subscribe("funding-rate", instId="BTC-USDT-SWAP", queue=True)
+        rates.get(timeout=5)
+        exchange.drop()
+        marker, message = rates.get(timeout=5), rates.get(timeout=5)
+        assert marker["repaired"] and message["data"][0]["instId"] == "BTC-USDT-SWAP"

@@ -529,8 +529,8 @@ class Connection:
             return NEVER
 
     def _must_stop(self) -> bool:
-        """For waits; those of a dial go on with the upkeep, those of a link have `serve` for it."""
-        if self._poked and self._app is None and not self._stopping:
+        """For waits; those of a dial and an upgrade go on with the upkeep, those of a link have `serve` for it."""
+        if self._poked and not self.session.up and not self._stopping:
             self._keep_up()
         return self._stopping
 

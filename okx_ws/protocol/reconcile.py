@@ -224,14 +224,17 @@ class Fills(Listed):
             if whole(row.get("ts")) >= self.since_ms:
                 self._rows[trade_of(row)] = row
 
+    @property
+    def _news(self) -> dict[tuple[str, str], Any]:
+        return {trade: row for trade, row in self._rows.items() if trade not in self._told}
+
     def messages(self) -> list[bytes]:
-        news = [row for trade, row in self._rows.items() if trade not in self._told]
-        news.sort(key=lambda row: (int(row["ts"]), int(row["tradeId"])))
+        news = sorted(self._news.values(), key=lambda row: (int(row["ts"]), int(row["tradeId"])))
         return [message_of(self.head, {"count": "1", **row}) for row in news]
 
     def place_of(self, payload: bytes) -> Place:
         trades = list(map(trade_of, rows_of(payload)))
-        return "known" if trades and all(trade in self._rows for trade in trades) else "next"
+        return "known" if trades and self._news.keys() >= set(trades) else "next"
 
 
 def trade_of(row: Any) -> tuple[str, str]:
@@ -264,15 +267,18 @@ class FundingRate(Repair):
             raise Unusable(f"no funding rate of {self.arg['instId']}: {rows!r:.80}")
         self._answer = rows
 
+    @property
+    def _news(self) -> list[Any]:
+        return [] if self._told else [row for row in self._answer or [] if stamp(row) > self._before]
+
     def messages(self) -> list[bytes]:
-        rows = [] if self._told or self._answer is None else self._answer
-        return [message_of(self.head, row) for row in rows if stamp(row) > self._before]
+        return [message_of(self.head, row) for row in self._news]
 
     def missing(self) -> str:
         return "" if self._answer is not None or self._told else "the present funding rate"
 
     def place_of(self, payload: bytes) -> Place:
-        told = {stamp(row) for row in self._answer or []}
+        told = {stamp(row) for row in self._news}
         return "known" if told and {stamp(row) for row in rows_of(payload)} <= told else "next"
 
 
