@@ -163,6 +163,8 @@ class Hold:
 
     def _is_over(self, work: Work, now: float) -> bool:
         self._show(work)
+        if self._owner.ended:
+            work.error = work.error or "the link has ended"
         if work.error or now >= work.deadline or len(self._held) > MAX_HELD:
             work.error = work.error or "the time, or the room for what waits, was up"
             return True
@@ -310,6 +312,8 @@ class Recovery:
         self._outlet_of = outlet_of
         self.link = link
         self._fallback = Fallback(rest, worker, settings, tell, link, self._outlet_without_link)
+        #: Nothing more will come.
+        self.ended = False
         self._holds: dict[Stream, Hold] = {}
         self._memories: dict[Stream, OrderMemory] = {}
         self._answers: deque[tuple[Callable[[list[Any] | OkxWsError], None], list[Any] | OkxWsError]] = deque()
@@ -364,6 +368,13 @@ class Recovery:
                 hold.go_on(now)
         self._release(now)
         return min([due, *(hold.due for hold in list(self._holds.values()))])
+
+    def finish(self) -> None:
+        """The thread ends: hand on what is held, unrepaired."""
+        self.ended = True
+        for hold in list(self._holds.values()):
+            hold.go_on(time.monotonic())
+        self._holds.clear()
 
     def _release(self, now: float) -> None:
         settled = [stream for stream, hold in list(self._holds.items()) if hold.is_settled(now)]

@@ -283,6 +283,21 @@ def test_too_many_messages_end_the_wait(lab, monkeypatch):
     assert marker["repaired"] is False and ids(messages) == list(range(20, 80))
 
 
+def test_what_is_held_when_the_manager_closes_is_delivered(lab):
+    """What had arrived can be read, and its marker says that the hole stays."""
+    one = lab(backfill_timeout=20.0)
+    one.ws.subscribe("trades", instId="BTC-USDT")
+    one.read(1)
+    held = threading.Event()
+    one.rest.spoil = lambda path, query: held.set() or "silence"
+    one.lose()
+    one.after.put(push(trade(14)))
+    assert held.wait(5)
+    one.ws.close()
+    marker, live = list(one.ws)
+    assert marker["repaired"] is False and "the link has ended" in marker["missing"] and ids([live]) == [14]
+
+
 def test_unsubscribing_during_a_repair_ends_it(lab):
     """Nothing new reaches the handler."""
     one = lab(backfill_timeout=2.0)

@@ -76,6 +76,9 @@ class Keeper(Protocol):
         Called on the thread, with a link or without, when it was poked or has asked for it; it may `hand_over`.
         """
 
+    def finish(self) -> None:
+        """The thread ends: hand on what is held back. Must not raise."""
+
     def fetch(
         self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
     ) -> None:
@@ -401,6 +404,8 @@ class Connection:
                     log.exception("%s: the connection's own code failed", self.endpoint)
                     self._pause(SLICE_S)
         finally:
+            if self.keeper is not None:
+                self.keeper.finish()
             if self.retired:
                 self._owner.gone(self)
             elif self._stopping:

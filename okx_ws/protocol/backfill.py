@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from . import codec
+from .identity import trade_ids
 
 __all__ = ["MAX_ROWS", "Ask", "Candles", "Repair", "Trades", "Unusable", "message_of"]
 
@@ -289,9 +290,8 @@ def spans(payload: bytes | None) -> list[Span]:
     found = []
     for row in rows_of(payload):
         try:
-            high = whole(row["tradeId"])
-            found.append(Span(high - max(1, whole(row.get("count", "1"))) + 1, high, whole(row["ts"])))
-        except (AttributeError, LookupError, TypeError, Unusable):  # OKX does not write such
+            found.append(Span(*trade_ids(row), int(row["ts"])))
+        except (AttributeError, LookupError, TypeError, ValueError):  # OKX does not write such
             continue
     return found
 

@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from . import codec
+from .identity import WHOLE_STATES, kind_of
 
 __all__ = ["Lost", "heals", "is_marker", "malformed", "marker", "merged", "settled", "time_of"]
 
@@ -28,27 +29,21 @@ MARKER_START = b'{"event":"gap",'
 #: The time a push names, without decoding it: of its rows, or of a candle's first field.
 TIME = re.compile(rb'"(?:ts|pTime|uTime)":"(\d{13})"|"data":\[\["(\d{13})"')
 
-#: Channels whose every message holds the whole state of something: what was missed before it is of no use any more.
-WHOLE = frozenset(
-    {
-        *("tickers", "mark-price", "index-tickers", "price-limit", "open-interest", "opt-summary", "estimated-price"),
-        *("books5", "bbo-tbt", "sprd-bbo-tbt", "sprd-books5", "sprd-tickers", "block-tickers", "call-auction-details"),
-        *("funding-rate", "adl-warning"),
-    }
-)
-
-#: Channels that begin with a snapshot when they are subscribed (anew), and go on with changes.
-SNAPSHOTS = frozenset(
-    {
-        *("books", "books50-l2-tbt", "books-l2-tbt", "books-rpi", "books-elp", "books-elp-all", "sprd-books-l2-tbt"),
-        *("account", "positions", "balance_and_position", "account-greeks", "algo-advance", "status"),
-    }
-)
+#: Channels that tell all that there is when they are subscribed (anew), and then only what changes.
+RETOLD = frozenset({*WHOLE_STATES, "algo-advance"})
 
 
-def heals(channel: Any, cause: str) -> bool:
-    """Tell whether the first message after a hole with this cause makes up for it."""
-    return channel in WHOLE or (channel in SNAPSHOTS and cause in ("disconnect", "stall", "sequence"))
+def heals(arg: Mapping[str, Any], cause: str) -> bool:
+    """Tell whether the first message after a hole with this cause makes up for it.
+
+    One that was dropped from a full queue is not made up for: the queue's owner wanted it.
+    """
+    if cause == "overflow" or not isinstance(arg.get("channel"), str):
+        return False
+    kind = kind_of(arg)
+    if kind == "book" or arg["channel"] in RETOLD:
+        return cause != "malformed"  # then it is not subscribed anew
+    return kind == "state"
 
 
 def time_of(payload: bytes, newest: bool = False) -> int | None:
@@ -60,7 +55,7 @@ def time_of(payload: bytes, newest: bool = False) -> int | None:
 def marker(arg: Mapping[str, Any], cause: str, since_ms: int, until_ms: int, lost: int | None = None) -> bytes:
     """Return the text of a marker; `repaired` as the channel alone makes it."""
     told = {"event": "gap", "arg": arg, "cause": cause, "since_ms": since_ms, "until_ms": until_ms}
-    return orjson.dumps({**told, "lost": lost, "repaired": heals(arg.get("channel"), cause)})
+    return orjson.dumps({**told, "lost": lost, "repaired": heals(arg, cause)})
 
 
 def settled(marker: Mapping[str, Any], missing: str) -> dict[str, Any]:

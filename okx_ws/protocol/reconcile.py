@@ -10,10 +10,11 @@ Source: OKX v5 docs, "Order channel", "Get order list", "Get transaction details
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from .backfill import CANDLES, MAX_ROWS, Ask, Candles, Place, Repair, Trades, Unusable, message_of, rows_of, whole
+from .identity import KEYS
 
 __all__ = ["Fills", "FundingRate", "OrderMemory", "Orders", "repair_of"]
 
@@ -23,6 +24,7 @@ FUNDING = "/api/v5/public/funding-rate"
 #: Rows of a page.
 PAGE = 100
 
+#: Our clock may be ahead of OKX's by so much. One that is off by more is told (`net.clock`).
 SKEW_MS = 5_000
 
 LIVE = ("live", "partially_filled")
@@ -38,7 +40,10 @@ State = tuple[str, str, str, str]
 
 
 def state_of(row: Mapping[str, Any]) -> State:
-    """Return what tells this state of an order from others."""
+    """Return what tells this state of an order from others.
+
+    Not `identity.order_key`: a row of REST keeps the tradeId of the last fill, also when the order was canceled since.
+    """
     ordId, uTime, state, filled = (str(row.get(name, "")) for name in ("ordId", "uTime", "state", "accFillSz"))
     return ordId, uTime, state, filled
 
@@ -212,35 +217,35 @@ class Fills(Listed):
         super().__init__(arg, head, last, since_ms)
         self._pages = [(FILLS, {**self._place, "begin": str(self.since_ms), "limit": str(PAGE)}, "billId")]
         #: Fills that were told before the hole and after it.
-        self._told = set(map(trade_of, rows_of(last)))
-        self._rows: dict[tuple[str, str], Any] = {}
+        self._told = set(fills_of(rows_of(last)))
+        self._rows: dict[Hashable, Any] = {}
 
     def see(self, payload: bytes) -> None:
-        self._told |= set(map(trade_of, rows_of(payload)))
+        self._told |= set(fills_of(rows_of(payload)))
 
     def keep(self, path: str, rows: list[Any]) -> None:
         for row in rows:
             whole(row.get("tradeId"))
             if whole(row.get("ts")) >= self.since_ms:
-                self._rows[trade_of(row)] = row
+                self._rows.update(fills_of([row]))
 
     @property
-    def _news(self) -> dict[tuple[str, str], Any]:
-        return {trade: row for trade, row in self._rows.items() if trade not in self._told}
+    def _news(self) -> dict[Hashable, Any]:
+        return {fill: row for fill, row in self._rows.items() if fill not in self._told}
 
     def messages(self) -> list[bytes]:
         news = sorted(self._news.values(), key=lambda row: (int(row["ts"]), int(row["tradeId"])))
         return [message_of(self.head, {"count": "1", **row}) for row in news]
 
     def place_of(self, payload: bytes) -> Place:
-        trades = list(map(trade_of, rows_of(payload)))
-        return "known" if trades and self._news.keys() >= set(trades) else "next"
+        fills = fills_of(rows_of(payload))
+        return "known" if fills and self._news.keys() >= fills.keys() else "next"
 
 
-def trade_of(row: Any) -> tuple[str, str]:
-    """Return what tells a fill from others."""
-    fields = row if isinstance(row, dict) else {}
-    return str(fields.get("instId")), str(fields.get("tradeId"))
+def fills_of(rows: Iterable[Any]) -> dict[Hashable, Any]:
+    """Return fills by what tells them apart; what is none is left out."""
+    key = KEYS["fills"]
+    return {key(row): row for row in rows if isinstance(row, dict) and {"instId", "ordId", "tradeId"} <= row.keys()}
 
 
 class FundingRate(Repair):

@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+from okx_ws.protocol import gaps
+
 from .wired import TICKERS, TRADES, Wired, push, timed
 
 
@@ -159,3 +163,24 @@ def test_the_bounds_hold_every_time_a_message_names():
     after = {"pTime": "1700000005000", "uTime": "1600000000000"}
     marker = json.loads(wired.get({"arg": TICKERS, "data": [after]})[0])
     assert (marker["since_ms"], marker["until_ms"]) == (1700000000000, 1700000005000)
+
+
+@pytest.mark.parametrize(
+    ("arg", "cause", "healed"),
+    [
+        (TICKERS, "disconnect", True),
+        (TICKERS, "malformed", True),
+        (TICKERS, "overflow", False),
+        ({"channel": "books", "instId": "X"}, "disconnect", True),
+        ({"channel": "books", "instId": "X"}, "malformed", False),
+        ({"channel": "books5", "instId": "X"}, "malformed", True),
+        ({"channel": "account"}, "stall", True),
+        ({"channel": "account"}, "malformed", False),
+        (TRADES, "disconnect", False),
+        ({"channel": "orders", "instType": "ANY"}, "disconnect", False),
+        ({"channel": "opt-summary", "instFamily": "BTC-USD"}, "disconnect", False),
+    ],
+)
+def test_the_next_message_makes_up_for_a_hole_where_it_holds_the_whole_state(arg, cause, healed):
+    """Where a snapshot comes with each subscription: not for a message that could not be read."""
+    assert json.loads(gaps.marker(arg, cause, 1, 2))["repaired"] is healed
