@@ -148,6 +148,7 @@ class Hold:
                 work.error = str(answer)
         except Unusable as exc:
             work.error = f"REST {ask.path}: {exc}"
+        self.go_on(time.monotonic())
 
     # ------------------------------------------------------------------ what follows
 
@@ -221,10 +222,12 @@ class Hold:
 
     def _bound(self, work: Work, filled: list[bytes]) -> None:
         """A hole ends with the first message after it; where none has come, with what fills it, at the least."""
-        first = [self._held[0]] if work.shown else []
-        times = [gaps.time_of(payload, newest=True) or 0 for payload in first or [*filled[-1:]]]
-        bounds = [work.marker["since_ms"], *times] if first and times[0] else [work.marker["until_ms"], *times]
-        work.marker["until_ms"] = max(bounds)
+        marker = work.marker
+        first_ms = gaps.time_of(self._held[0], newest=True) if work.shown else None
+        if first_ms is not None:
+            marker["until_ms"] = max(marker["since_ms"], first_ms)
+        elif filled:
+            marker["until_ms"] = max(marker["until_ms"], gaps.time_of(filled[-1], newest=True) or 0)
 
     def _pass_on(self, now: float) -> None:
         """Hand on what is held, up to the next marker."""
@@ -249,6 +252,8 @@ class Hold:
         place = repair.place_of(payload)
         if place == "known" and now > self._past_until:
             place = "next"  # nothing is under way for so long: numbers have begun anew
+        if place == "gap" and self._past.error:
+            place = "next"  # which the marker has told already
         if repair.awaits and place != "known":
             self._past = None
         return place
@@ -266,8 +271,9 @@ class Hold:
         work = self.work
         if work is None:
             return float("inf")
-        waits = work.asked is None and work.repair.watching
-        return work.first_by if waits and time.monotonic() < work.first_by else work.deadline
+        if work.asked is None:  # it waits for a first message
+            return work.first_by
+        return work.deadline
 
     @property
     def is_idle(self) -> bool:
@@ -364,7 +370,7 @@ class Recovery:
         if not self._holds:
             return due
         for stream, hold in list(self._holds.items()):
-            if self._holds.get(stream) is hold:
+            if now >= hold.due and self._holds.get(stream) is hold:
                 hold.go_on(now)
         self._release(now)
         return min([due, *(hold.due for hold in list(self._holds.values()))])
@@ -431,6 +437,10 @@ class Recovery:
                 return
             try:
                 params: dict[str, Any] = {**ask.params}
+                room_s = self._rest.room_in(ask.path, **params)
+                if 0 < room_s < until - time.monotonic():  # others, whose limits have room, shall not wait behind this
+                    self._worker.submit(job, room_s)
+                    return
                 answer: list[Any] | OkxWsError = self._rest.get(
                     ask.path, timeout=max(0.001, until - time.monotonic()), **params
                 )
