@@ -138,6 +138,8 @@ def test_a_hole_is_filled_before_the_first_live_message(lab):
     assert messages[0] == {**push(trade(11)), "backfill": True}
     assert [message.get("backfill", False) for message in messages] == [True, True, True, False, False]
     assert one.watch.wait("repaired", arg=TRADES).data == marker
+    (stats,) = one.ws.stats()["endpoints"]["public"]["subscriptions"]
+    assert (stats["gaps"], stats["repairs"], stats["messages"]) == (1, 1, 3), "REST's are not counted as messages"
     one.after.put(push(trade(17)))
     assert ids(one.read(1)) == [17]
 
@@ -271,7 +273,7 @@ def test_a_link_that_falls_during_a_repair_lets_it_end_within_its_bound(lab):
 
 def test_too_many_messages_end_the_wait(lab, monkeypatch):
     """Room is bounded as time is."""
-    monkeypatch.setattr("okx_ws.recovery.MAX_HELD", 50)
+    monkeypatch.setattr("okx_ws.holds.MAX_HELD", 50)
     one = lab(backfill_timeout=30.0)
     one.ws.subscribe("trades", instId="BTC-USDT")
     one.read(1)

@@ -234,6 +234,7 @@ class Session:
         newest = stream.newest
         seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
         stream.hole_since_ms = since_ms = since_ms or seen_ms or stream.active_ms or self._now_ms
+        stream.gaps += 1
         stream.hole_cause, stream.hole_told, stream.hole_last = cause, told, newest
         self.routes.forget_heads(stream)
         if not stream.holders:
@@ -252,7 +253,10 @@ class Session:
         """A hole has ended with what came: tell how, unless somebody else does, later."""
         stalled, stream.stalls = stream.stalls > 0, 0
         told = codec.decode(marker)
-        if stream.held or not stream.hole_told:
+        if stream.held:
+            return
+        stream.repairs += told["repaired"]
+        if not stream.hole_told:
             return
         if told["repaired"] or stalled:
             msg = "messages flow again" if stalled else "the newest message holds the whole state"

@@ -60,6 +60,7 @@ class Stream:
         hole_cause: Why: ``"disconnect"``, ``"stall"``, ``"sequence"`` or ``"malformed"``.
         hole_last: The newest message before the hole.
         hole_told: Events tell of the hole; else an order book does, which found it.
+        gaps, repairs: How many holes it had, and how many of them were filled or made up for.
         held: An outlet holds back what comes after the hole until that is filled: it wants the marker.
         routes: What feeds it (see `routing.Route`).
         link: The link it is on; opaque here.
@@ -75,6 +76,7 @@ class Stream:
         "attempts",
         "broken",
         "epoch",
+        "gaps",
         "guessed",
         "held",
         "hole_cause",
@@ -90,6 +92,7 @@ class Stream:
         "on_since",
         "past",
         "refusal",
+        "repairs",
         "routes",
         "snapshot_by",
         "snapshot_s",
@@ -125,6 +128,7 @@ class Stream:
         self.hole_last: bytes | None = None
         self.hole_told = True
         self.held = False
+        self.gaps = self.repairs = 0
         self.broken = False
         self.routes: list[Any] = []
         self.link: Any = None

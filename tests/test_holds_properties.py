@@ -1,4 +1,4 @@
-"""`recovery.Hold` under every order of events: a market, a link that falls, a REST that lags or fails."""
+"""`Hold` under every order of events: a market, a link that falls, a REST that lags or fails."""
 
 import json
 import random
@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from okx_ws.errors import ConnectionLost
+from okx_ws.holds import Hold
 from okx_ws.protocol import gaps
 from okx_ws.protocol.reconcile import OrderMemory
 from okx_ws.protocol.subscriptions import Stream
-from okx_ws.recovery import Hold
 
 ARG = {"channel": "trades", "instId": "BTC-USDT"}
 PAGE = 7
@@ -136,7 +136,7 @@ class World:
 
 def run(seed, steps, weights):
     world = World(seed, weights)
-    with patch("okx_ws.recovery.time") as clock:
+    with patch("okx_ws.holds.time") as clock:
         clock.monotonic = lambda: world.now
         world.trade()
         while world.wire:
