@@ -111,7 +111,7 @@ class Fallback:
         """Go on; return when to be called again (monotonic)."""
         if self._after_s is None:
             return float("inf")
-        if self._link.session.up or not self._link.session.needed:
+        if self._link.session.up or not self._is_needed():
             self._end()
             return float("inf")
         if self._down_since is None:
@@ -123,6 +123,10 @@ class Fallback:
         while self._answers:
             self._answered(*self._answers.popleft(), now)
         return self._ask(now)
+
+    def _is_needed(self) -> bool:
+        with self._link.mutex:
+            return bool(self._link.session.needed)
 
     def _end(self) -> None:
         """The link is back, or nobody needs one."""
