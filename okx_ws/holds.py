@@ -15,7 +15,7 @@ import orjson
 
 from .errors import OkxWsError, RestError
 from .protocol import codec, gaps
-from .protocol.backfill import Ask, Repair, Unusable
+from .protocol.backfill import LAG_S, Ask, Repair, Unusable
 from .protocol.reconcile import OrderMemory, repair_of
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
@@ -27,6 +27,9 @@ MAX_HELD = 10_000
 
 #: A repair that is better begun with the first message after the hole waits for it so long: REST has caught up by then.
 QUIET_S = 1.0
+
+#: A question whose answers are errors or cannot be right is asked so often.
+ATTEMPTS = 3
 
 #: REST may be quicker than the stream: after a repair, messages of what it told may still be under way for so long.
 LATE_S = 2.0
@@ -78,6 +81,8 @@ class Work:
         deadline: When it ends, whatever it has (monotonic).
         first_by: Until then it waits for a first message.
         asked: The question under way.
+        failures: Answers in a row that were none.
+        doubt: What was wrong with the last one.
         error: Why it cannot go on.
     """
 
@@ -87,9 +92,18 @@ class Work:
         self.deadline = deadline
         self.first_by = min(now + QUIET_S, deadline) if repair.awaits else now
         self.asked: Ask | None = None
+        self.failures = 0
+        self.doubt = ""
         self.error = ""
         #: How many of the held messages it was shown.
         self.shown = 0
+
+    def failed(self, why: str, again: bool) -> None:
+        """A question was answered with an error, or a lie: it may be asked `again`, a few times."""
+        self.failures += 1
+        self.doubt = why
+        if not again or self.failures >= ATTEMPTS:
+            self.error = why
 
     def missing(self) -> str:
         """Return what could not be had, and why; empty if nothing is missing."""
@@ -147,10 +161,11 @@ class Hold:
         try:
             if isinstance(answer, list):
                 work.repair.take(ask, answer)
+                work.failures = 0
             elif not (isinstance(answer, RestError) and work.repair.refused(ask, answer.code)):
-                work.error = str(answer)
+                work.failed(str(answer), again=isinstance(answer, RestError))
         except Unusable as exc:
-            work.error = f"REST {ask.path}: {exc}"
+            work.failed(f"REST {ask.path}: {exc}", again=True)
         self.go_on(time.monotonic())
 
     # ------------------------------------------------------------------ what follows
@@ -170,13 +185,15 @@ class Hold:
         if self._owner.ended:
             work.error = work.error or "the link has ended"
         if work.error or now >= work.deadline or len(self._held) > MAX_HELD:
-            work.error = work.error or "the time, or the room for what waits, was up"
+            work.error = work.error or work.doubt or "the time, or the room for what waits, was up"
             return True
         if work.asked is not None or (work.repair.watching and now < work.first_by):
             return False
         ask = work.repair.next_ask()
         if ask is None:
             return True
+        if work.failures:
+            ask = ask._replace(pause_s=max(ask.pause_s, LAG_S * work.failures))
         work.asked = ask
         self._owner.ask(self, ask, work.deadline)
         return False

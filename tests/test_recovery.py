@@ -228,6 +228,19 @@ def test_a_rest_that_does_not_help_holds_the_stream_up_within_its_bound(how, lab
     assert ids(one.read(1)) == [15]
 
 
+def test_an_answer_that_cannot_be_right_is_asked_for_again(lab):
+    """One lie is not the last word."""
+    one = lab()
+    one.ws.subscribe("trades", instId="BTC-USDT")
+    one.read(1)
+    answers = [BAD["lies"], BAD["html"]]
+    one.rest.spoil = lambda path, query: answers.pop()(path, query) if answers else None
+    one.lose()
+    one.after.put(push(trade(13)))
+    marker, *messages = one.read(4)
+    assert marker["repaired"] and ids(messages) == [11, 12, 13] and answers == []
+
+
 def test_a_stream_that_waits_holds_up_no_other(lab):
     """Handler, own queue and shared queue of others get what comes, while REST is mute."""
     one = lab(backfill_timeout=2.0)
