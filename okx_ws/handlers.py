@@ -19,7 +19,7 @@ from .delivery import SLICE_S, Reports, make_queue, now_ms
 from .events import Event
 from .protocol import codec, gaps
 
-__all__ = ["EventSink", "HandlerSink", "HandlerThread", "InlineSink", "QueuedSink", "TextSink", "name_of"]
+__all__ = ["EventSink", "HandlerSink", "HandlerThread", "InlineSink", "QueuedSink", "RawSink", "TextSink", "name_of"]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,11 @@ def agree(mine: ArgKey, other: ArgKey) -> bool:
 
 class HandlerSink:
     """Calls one handler with decoded messages; base of `InlineSink` and `QueuedSink`."""
+
+    #: What it gets does not go to the shared queue.
+    takes = True
+    #: It needs no hole of its stream filled.
+    mends_itself = False
 
     def __init__(self, handler: Handler, settings: Settings, reports: Reports) -> None:
         self.handler = handler
@@ -136,8 +141,6 @@ class InlineSink(HandlerSink):
     """Calls the handler on the link's own thread: the lowest delay, and the handler must return quickly."""
 
     congested = False
-    #: What it gets does not go to the shared queue.
-    takes = True
 
     def deliver(self, batch: list[bytes]) -> bool:
         """Call the handler with each message."""
@@ -145,10 +148,34 @@ class InlineSink(HandlerSink):
         return False
 
 
+class RawSink(InlineSink):
+    """Hands on undecoded messages, to a book or a view: it has to know of those that cannot be decoded, too.
+
+    Args:
+        receive: Gets each payload; it mends the holes of its stream by itself.
+        settings, reports: As for the others.
+        takes: See `HandlerSink`.
+    """
+
+    mends_itself = True
+
+    def __init__(
+        self, receive: Callable[[bytes], object], settings: Settings, reports: Reports, *, takes: bool = True
+    ) -> None:
+        super().__init__(receive, settings, reports)  # type: ignore[arg-type]  # of bytes
+        self.takes = takes
+
+    def feed(self, payloads: Iterable[bytes]) -> None:
+        """Hand over messages, one by one."""
+        for payload in payloads:
+            if self.dead:
+                self._reports.left_over += self._cut_off
+            else:
+                self.handler(payload)  # type: ignore[arg-type]  # as it was given
+
+
 class QueuedSink(HandlerSink):
     """Queues for the handler, which is called on the handlers' thread."""
-
-    takes = True
 
     def __init__(self, handler: Handler, settings: Settings, reports: Reports, thread: HandlerThread) -> None:
         super().__init__(handler, settings, reports)

@@ -38,9 +38,7 @@ STEPS = {
 
 
 class Link(Wired):
-    """The session, where a book expects its connection."""
-
-    paused = False
+    """The session, where a book expects the lines of its endpoint."""
 
     endpoint = "public"
     failure = None
@@ -50,6 +48,15 @@ class Link(Wired):
         super().__init__()
         self.mutex = threading.RLock()
         self.changed = threading.Condition(self.mutex)
+
+    def find(self, arg):
+        return self.session.subscriptions.find(arg)
+
+    def is_up(self, stream):
+        return self.session.up
+
+    def is_paused(self, stream):
+        return False
 
     def resubscribe(self, stream):
         return self.session.resubscribe(stream, self.now)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from ..config import Credentials, Settings
 from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError
 from ..events import Event
+from ..protocol.backfill import Ask
 from ..protocol.backoff import delay_before
 from ..protocol.calls import Call
 from ..protocol.codes import CLOSE_CODES, CROWDED_CLOSES, FATAL_CLOSES, SLOW_CLOSES
@@ -31,9 +32,9 @@ from ..protocol.session import LOGIN, PING, LinkFault, Session
 from ..protocol.subscriptions import Stream
 from .app import LinkApp, Loss
 from .opening import open_wire
-from .wire import Poller, Stopped, Waker, Wire, WireError
+from .wire import NEVER, Poller, Stopped, Waker, Wire, WireError
 
-__all__ = ["Connection", "Owner", "Site", "Wish"]
+__all__ = ["Connection", "Keeper", "Owner", "Site", "Wish"]
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,27 @@ class Wish(NamedTuple):
     snapshot_s: float | None = None
 
 
+class Keeper(Protocol):
+    """What keeps the streams of a connection without holes: `Recovery`."""
+
+    def outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
+        """Make the outlet of a route, instead of the site's `outlet_of`."""
+
+    def upkeep(self, now: float) -> float:
+        """Do what is to be done; return when to be called again (monotonic).
+
+        Called on the thread, with a link or without, when it was poked or has asked for it; it may `hand_over`.
+        """
+
+    def finish(self) -> None:
+        """The thread ends: hand on what is held back. Must not raise."""
+
+    def fetch(
+        self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
+    ) -> None:
+        """Ask REST in the background, and call `then` with the answer on the thread."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """What the links of one endpoint have in common.
@@ -79,6 +101,7 @@ class Site:
         credentials: Taken out of what OKX says before it is told.
         hint: Added to the remedy of a refused login.
         clock: What logins are signed with; None: the local clock.
+        keeper: Makes what keeps its streams without holes.
     """
 
     endpoint: str
@@ -92,6 +115,7 @@ class Site:
     credentials: Credentials | None = None
     hint: str = ""
     clock: ClockState | None = None
+    keeper: Callable[[Connection], Keeper] | None = None
 
 
 class Owner(Protocol):
@@ -127,10 +151,14 @@ class Connection:
         self._tell = site.tell
         self.mutex = mutex
         self.changed = changed
+        #: The upkeep is wanted: set from any thread, under the mutex.
+        self._poked = False
+        #: Keeps its streams without holes, and asks REST for whoever is on its thread.
+        self.keeper = site.keeper(self) if site.keeper is not None else None
         self.session = Session(
             site.endpoint,
             site.settings,
-            site.outlet_of,
+            site.outlet_of if self.keeper is None else self.keeper.outlet_of,
             credentials=site.credentials,
             hint=f"tried {site.url}{site.hint}",
             clock=site.clock,
@@ -210,7 +238,7 @@ class Connection:
     def resubscribe(self, stream: Stream) -> bool:
         """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
         with self.mutex:
-            begun = self.session.resubscribe(stream, time.monotonic())
+            begun = self.session.resubscribe(stream, time.monotonic(), told=True)
         self._waker.wake()
         return begun
 
@@ -316,6 +344,13 @@ class Connection:
             self.session.nudge()
         self._waker.wake()
 
+    def poke(self) -> None:
+        """Have the thread do its upkeep soon."""
+        with self.changed:
+            self._poked = True
+            self.changed.notify_all()
+        self._waker.wake()
+
     def resume(self) -> None:
         """A queue has room again: go on reading."""
         with self.changed:
@@ -376,6 +411,8 @@ class Connection:
                     log.exception("%s: the connection's own code failed", self.endpoint)
                     self._pause(SLICE_S)
         finally:
+            if self.keeper is not None:
+                self.keeper.finish()
             if self.retired:
                 self._owner.gone(self)
             elif self._stopping:
@@ -384,13 +421,15 @@ class Connection:
 
     def _wait_for_wish(self) -> bool:
         """Wait until a link is needed, and there is room for what it brings; return False at the end."""
-        with self.changed:
-            while not self._stopping and not isinstance(self.failure, ConnectionLost):
+        while True:
+            due = self._keep_up()
+            with self.changed:
+                if self._stopping or isinstance(self.failure, ConnectionLost):
+                    return False
                 if self._needed and not self._still_congested():
                     return True
-                self._retire_at(time.monotonic())
-                self.changed.wait(SLICE_S)
-        return False
+                due = min(due, self._retire_at(time.monotonic()))
+                self._wait(due)
 
     def _retire_at(self, now: float) -> float:
         """End, if nobody has needed this link for a while; return when to ask again. Under the mutex."""
@@ -416,7 +455,7 @@ class Connection:
         poller: Poller | None = None
         wire: Wire | None = None
         try:
-            poller = Poller(self._waker, lambda: self._stopping)
+            poller = Poller(self._waker, self._must_stop)
             wire = open_wire(self.url, settings, poller, self._waker)
             self._app = app = LinkApp(self.url, wire, self, settings.max_message_bytes)
             app.run_forever(ping_interval=settings.ping_interval)
@@ -482,9 +521,31 @@ class Connection:
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        with self.changed:
-            while not self._stopping and (left := until - time.monotonic()) > 0:
-                self.changed.wait(min(left, SLICE_S))
+        while True:
+            due = self._keep_up()
+            with self.changed:
+                if self._stopping or time.monotonic() >= until:
+                    return
+                self._wait(min(until, due))
+
+    def _wait(self, until: float) -> None:
+        """Wait for a change, under the mutex, until `until` or a slice at most; not at all if the thread was poked."""
+        if not self._poked:
+            self.changed.wait(max(0.0, min(until - time.monotonic(), SLICE_S)))
+
+    def _keep_up(self) -> float:
+        self._poked = False
+        try:
+            return self.keeper.upkeep(time.monotonic()) if self.keeper is not None else NEVER
+        except Exception:  # a bug of ours must cost a repair, neither the link nor the thread
+            log.exception("%s: the upkeep failed", self.endpoint)
+            return NEVER
+
+    def _must_stop(self) -> bool:
+        """For waits; those of a dial and an upgrade go on with the upkeep, those of a link have `serve` for it."""
+        if self._poked and not self.session.up and not self._stopping:
+            self._keep_up()
+        return self._stopping
 
     def _fail(self, error: OkxWsError) -> None:
         with self.changed:
@@ -518,10 +579,14 @@ class Connection:
         if self.site.raw is not None:
             batches = [(self.site.raw, [payload for payload in payloads if payload != b"pong"]), *batches]
         for outlet, batch in batches:
-            if outlet.deliver(batch):
-                self._congested.append(outlet)
+            self.hand_over(outlet, batch)
         if urgent and self._app is not None:
             self._app.wire.serve_soon()
+
+    def hand_over(self, outlet: Outlet, batch: list[bytes]) -> None:
+        """Deliver messages; on the thread, outside the mutex."""
+        if outlet.deliver(batch):
+            self._congested.append(outlet)
 
     def control_pong(self, payload: bytes) -> None:
         """A control pong proves nothing (see `Heartbeat`), but somebody may want to know."""
@@ -549,6 +614,7 @@ class Connection:
                 app.send_ping()
             else:
                 app.send_text(self._sign() if text == LOGIN else text)
+        due = min(due, self._keep_up())
         return due if self._paused_at is None else min(due, self._paused_at + self._settings.block_timeout)
 
     def _sign(self) -> str:
