@@ -18,9 +18,11 @@ from functools import partial
 from typing import Any
 
 from .config import Settings
+from .delivery import FanOut
 from .errors import OkxWsError
 from .events import Event
 from .fallback import Fallback, Link
+from .handlers import InlineSink
 from .holds import Hold
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
@@ -95,13 +97,15 @@ class Recovery:
     def outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
         """Return where pushes with this arg go: through a hold, if one of these streams has a hole that can be filled.
 
-        Called under the connection's mutex.
+        Past it go those who mend themselves: held up, they would take for current what is not. Called under the
+        connection's mutex.
         """
-        direct = self._outlet_of(streams, arg)
+        whole = self._outlet_of(streams, arg)
+        prompt, direct = apart(whole)
         if direct is None or not self._on:
             for stream in streams:
                 self._forget(stream)
-            return direct
+            return whole
         for stream in streams:
             if stream.arg["channel"] == "orders" and wants_repair(stream):
                 direct = Remembering(direct, self.memory_of(stream))
@@ -113,8 +117,8 @@ class Recovery:
                 stream.held = True
             if hold is not None:
                 hold.direct = direct
-                return hold
-        return direct
+                return FanOut([*prompt, hold]) if prompt else hold
+        return FanOut([*prompt, direct]) if prompt else direct
 
     def memory_of(self, stream: Stream) -> OrderMemory:
         """Return what is known of a stream's open orders."""
@@ -231,6 +235,18 @@ def wants_repair(stream: Stream) -> bool:
     """Tell whether somebody reads a stream who cannot mend its holes by himself, as order books and live views do."""
     sinks = [holder.sink for holder in stream.holders]
     return any(sink is None or not sink.mends_itself for sink in sinks)
+
+
+def apart(outlet: Outlet | None) -> tuple[list[Outlet], Outlet | None]:
+    """Return those parts of an outlet that mend themselves, and the rest as one."""
+    parts: tuple[Outlet, ...] = () if outlet is None else (outlet,)
+    if isinstance(outlet, FanOut):
+        parts = outlet.outlets
+    prompt: list[Outlet] = [part for part in parts if isinstance(part, InlineSink) and part.mends_itself]
+    if not prompt:
+        return [], outlet
+    rest = [part for part in parts if part not in prompt]
+    return prompt, FanOut(rest) if rest else None
 
 
 def can_repair(arg: Mapping[str, str]) -> bool:

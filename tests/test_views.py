@@ -547,6 +547,25 @@ def test_a_loss_with_orders_changed_meanwhile(desk, book, watch):
     assert filled.avgPx == "5.2" and filled.history == (("live", "1"), ("filled", "9")) and not filled.fills_complete
 
 
+def test_a_view_does_not_wait_until_the_hole_of_a_subscription_is_filled(desk, connect):
+    """It asks for what it missed itself; what comes now, it has now: the queue gets that behind what was missed."""
+    ws = connect(urls=desk.urls, **{**KEY, "backfill": True}, backfill_timeout=20)
+    watch, view = Watch(ws), ws.orders()
+    subscription = ws.subscribe("orders", instType="ANY", queue=True)
+    desk.accept(orders(push("1", cTime="1765201257005")))
+    desk.orders["1"] = push("1")
+    view.wait_synced(5)
+    subscription.get(timeout=5)
+    desk.fills_known.clear()
+    after_a_loss(desk, watch, orders(push("2", uTime=9)))
+    view.wait_synced(5)
+    desk.send(orders(push("3", uTime=10)))
+    assert view.wait("c3", "live", 2) and view.synced
+    assert subscription.own_queue.empty()
+    desk.fills_known.set()
+    assert [subscription.get(timeout=5)["data"][0]["ordId"] for _ in range(2)] == ["2", "3"]
+
+
 def test_a_wait_goes_on_through_a_hole(desk, book, watch):
     """An order that ended in it; and one that was made in it and ended, if its instrument is known."""
     found = queue.Queue()
