@@ -11,6 +11,7 @@ except ModuleNotFoundError as exc:
 from .accounts import Account, Position
 from .faults import FAULTS, Fault, Faults, Struck, describe_faults
 from .happenings import Happening
+from .record import Generated
 from .replay import Recording
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Account",
     "Fault",
     "Faults",
+    "Generated",
     "Happening",
     "LocalExchange",
     "Position",

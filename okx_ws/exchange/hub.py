@@ -17,6 +17,7 @@ from .desk import Arg, Desk, arg_id
 from .feeds import Feed
 from .line import Line, run_later
 from .markets import World
+from .record import Record
 from .replay import Recording
 from .rules import rule_of
 
@@ -78,6 +79,8 @@ class Hub:
         #: (line, arg) → why a fault wants a subscription refused.
         self.refuses: Callable[[Line, Arg], tuple[str, str] | None] = lambda line, arg: None
         self.recordings: list[tuple[Recording, float | None]] = []
+        #: While it is on, everybody's feeds go on when nobody is subscribed: a hole shows what was missed.
+        self.record = Record()
         self._feeds: dict[str, tuple[Arg, Feed, set[Desk]]] = {}
         self._lines: dict[Desk, Line] = {}
         self._plays: dict[Desk, list[Play]] = {}
@@ -147,8 +150,14 @@ class Hub:
         key = feed_key(desk, arg)
         _, _, desks = self._feeds.get(key, (None, None, set()))
         desks.discard(desk)
-        if not desks:
+        if not desks and not (self.record.most and desk.connId not in key):
             self._feeds.pop(key, None)
+
+    def turn_record(self, most: int) -> None:
+        """Record what is generated from now on, so much of each arg; 0: no more."""
+        self.record.turn(most)
+        if not most:
+            self._feeds = {key: feed for key, feed in self._feeds.items() if feed[2]}
 
     @property
     def fast(self) -> bool:
@@ -160,6 +169,8 @@ class Hub:
         trades = self.world.step(dt_ms)
         for arg, feed, desks in list(self._feeds.values()):
             for push in feed.due(trades):
+                if self.record.most:
+                    self.record.note(arg, push)
                 for desk in desks:
                     desk.push(arg, push)
 

@@ -28,6 +28,7 @@ from .instruments import make_instruments
 from .line import Line
 from .listeners import make_certificate
 from .markets import World
+from .record import Generated
 from .replay import Recording
 from .rest import RestDesk
 from .rows import status_row
@@ -255,6 +256,34 @@ class LocalExchange:
             return len(lines)
 
         return self.call(act)
+
+    def record(self, on: bool = True, most: int = 100_000) -> None:
+        """Keep what is generated from now on for `sent`, or end that.
+
+        While it is on, a feed of market data that was subscribed once goes on when nobody is there, so that what a
+        client has missed is known too.
+
+        Args:
+            on: False: keep nothing any more, and forget what was kept.
+            most: Pushes of each arg that are kept, the newest.
+        """
+        if most < 1:
+            raise ValueError(f"most is at least 1, not {most!r}")
+        self.call(lambda: self.hub.turn_record(most if on else 0))
+
+    def sent(self, arg: dict[str, str]) -> list[Generated]:
+        """Return everything that was generated for an arg of market data since it was subscribed, the oldest first.
+
+        This is the truth, before any fault: the trades with their ids, the candles, the chain of a book's updates.
+        Snapshots, which only their subscriber gets, and the account's channels are not among it.
+
+        Args:
+            arg: As it is subscribed: ``{"channel": "trades", "instId": "BTC-USDT"}``.
+
+        Raises:
+            LookupError: There was more than is kept.
+        """
+        return self.call(lambda: self.hub.record.of(arg))
 
     def watch(self, watcher: Callable[[Happening], None]) -> None:
         """Have a function told what connects, subscribes and fails; on the exchange's thread, so it must be quick."""
