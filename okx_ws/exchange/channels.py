@@ -11,10 +11,10 @@ from .accounts import Account
 from .book_feeds import BookFeed, RpiBookFeed, WholeBookFeed
 from .candles import CandleFeed, Candles
 from .feeds import ChangeFeed, Feed, OptionTradeFeed, TradeFeed
+from .funding import funding_row
 from .markets import Market, World
 from .private_feeds import make_private_feed
 from .rows import (
-    funding_row,
     index_row,
     interest_row,
     limit_row,

@@ -14,6 +14,11 @@ __all__ = ["Counts"]
 MOST: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "/api/v5/public/time": (10, 2000, ()),
     "/api/v5/public/instruments": (20, 2000, ("instType",)),
+    "/api/v5/public/mark-price": (10, 2000, ("instId",)),
+    "/api/v5/public/funding-rate": (10, 2000, ("instId",)),
+    "/api/v5/public/funding-rate-history": (10, 2000, ("instId",)),
+    "/api/v5/market/books-full": (10, 2000, ()),
+    "/api/v5/market/books-rpi": (20, 2000, ()),
     "/api/v5/market/books": (40, 2000, ()),
     "/api/v5/market/ticker": (20, 2000, ()),
     "/api/v5/market/tickers": (20, 2000, ()),
