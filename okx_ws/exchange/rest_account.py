@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from .accounts import Account
+from .currencies import CURRENCIES, currency_row
 from .holdings import account_row, detail_rows, position_rows
 from .markets import World
 from .rest_answers import Answer, Query, Refused, empty, no_order, ok, page, wrong
@@ -40,6 +41,7 @@ class AccountPages:
         self.paths: dict[tuple[str, str], Callable[[Account, Query, bytes], Answer]] = {
             ("GET", "/api/v5/account/instruments"): lambda account, query, body: ok(listed(self._world, query)),
             ("GET", "/api/v5/account/config"): lambda account, query, body: ok([config_row(account)]),
+            ("GET", "/api/v5/asset/currencies"): lambda account, query, body: ok(currency_rows(query)),
             ("GET", "/api/v5/account/balance"): self._balance,
             ("GET", "/api/v5/account/positions"): self._positions,
             ("GET", "/api/v5/trade/order"): self._order,
@@ -93,6 +95,12 @@ def object_of(body: bytes) -> dict[str, Any]:
 def none_of(query: Query, name: str) -> Answer:
     """Return a page of nothing, whose paging is checked all the same."""
     return ok(page([], query, lambda row: str(row[name]), 100))
+
+
+def currency_rows(query: Query) -> list[dict[str, Any]]:
+    """Return the currencies that are asked for; all, if none is named."""
+    wanted = query["ccy"].split(",") if query.get("ccy") else list(CURRENCIES)
+    return [currency_row(ccy) for ccy in wanted if ccy in CURRENCIES]
 
 
 def config_row(account: Account) -> dict[str, Any]:

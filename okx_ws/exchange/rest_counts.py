@@ -28,6 +28,7 @@ MOST: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "/api/v5/market/history-trades": (20, 2000, ()),
     "/api/v5/system/status": (1, 5000, ()),
     "/api/v5/account/instruments": (20, 2000, ("user", "instType")),
+    "/api/v5/asset/currencies": (6, 1000, ("user",)),
     "/api/v5/account/config": (5, 2000, ("user",)),
     "/api/v5/account/balance": (10, 2000, ("user",)),
     "/api/v5/account/positions": (10, 2000, ("user",)),

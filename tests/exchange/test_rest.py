@@ -220,6 +220,16 @@ def test_tickers_are_those_of_the_feed(world, desk):
     assert len(families) == 1 and rows(desk, f"{MARKET}/tickers?instType=EVENTS") == []
 
 
+def test_currencies_are_listed_to_accounts(world, desk, account):
+    """Those that instruments are traded in."""
+    target = "/api/v5/asset/currencies"
+    status, answer = desk.answer("GET", target, signed(account, "GET", target, at_ms=world.ts))
+    assert status == 200 and {"BTC", "USDT"} <= {row["ccy"] for row in answer["data"]}
+    target += "?ccy=BTC,XYZ"
+    _, answer = desk.answer("GET", target, signed(account, "GET", target, at_ms=world.ts))
+    assert [row["chain"] for row in answer["data"]] == ["BTC-Bitcoin"]
+
+
 def test_status_tells_what_is_announced(exchange):
     """By default what is not over; by state what was asked for."""
     assert get(exchange, "/api/v5/system/status")[1]["data"] == []
