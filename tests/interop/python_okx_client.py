@@ -50,9 +50,7 @@ async def main(urls, key):
     public, business, private = await asyncio.gather(
         follow(WsPublicAsync(urls["public"]), Seen(names), *spot),
         follow(WsPublicAsync(urls["business"]), Seen(["candle1m"]), candle),
-        follow(
-            WsPrivateAsync(*secrets, urls["private"]), Seen(["account"], ["orders"]), {"channel": "account"}, orders
-        ),
+        follow(WsPrivateAsync(*secrets, urls["private"]), Seen(["account"], ["orders"]), account, orders),
     )
     print(json.dumps({"public": public, "business": business, "private": private}))
 
