@@ -10,6 +10,7 @@ from collections.abc import Callable
 from .accounts import Account
 from .book_feeds import BookFeed, RpiBookFeed, WholeBookFeed
 from .candles import CandleFeed, Candles
+from .event_feeds import BlockTickerFeed, InstrumentFeed, LiquidationFeed, estimated_price_feed
 from .feeds import ChangeFeed, Feed, OptionTradeFeed, TradeFeed
 from .funding import funding_row
 from .markets import Market, World
@@ -25,6 +26,13 @@ from .rows import (
 
 __all__ = ["make_feed"]
 
+#: Channels of what happens, by instType.
+EVENTS: dict[str, Callable[[World, dict[str, str]], Feed]] = {
+    "instruments": InstrumentFeed,
+    "liquidation-orders": LiquidationFeed,
+    "estimated-price": estimated_price_feed,
+}
+
 
 def make_feed(world: World, arg: dict[str, str], account: Account | None) -> Feed | None:
     """Return the feed of an arg that was accepted, or None if its channel is quiet here.
@@ -38,6 +46,8 @@ def make_feed(world: World, arg: dict[str, str], account: Account | None) -> Fee
     if channel == "opt-summary":
         family = options(world, arg)
         return ChangeFeed(world, lambda: [summary_row(world, market) for market in family], 1000)
+    if channel in EVENTS:
+        return EVENTS[channel](world, arg)
     if channel == "option-trades":
         return OptionTradeFeed(world, options(world, arg))
     if channel == "status":
@@ -69,6 +79,7 @@ def make_market_feed(world: World, channel: str, market: Market) -> Feed | None:
     if channel.startswith("mark-price-candle"):
         return candle_feed(world, channel, place.instId, lambda: place.px(market.mark), None)
     makers: dict[str, Callable[[], Feed]] = {
+        "block-tickers": lambda: BlockTickerFeed(world, market),
         "tickers": lambda: ChangeFeed(world, lambda: [ticker_row(market)], 100),
         "trades": lambda: TradeFeed(world, market, aggregated=True),
         "trades-all": lambda: TradeFeed(world, market, aggregated=False),

@@ -34,6 +34,9 @@ TYPES = {
     "option-trades": ("OPTION",),
 }
 
+#: Keys of an arg that say which rows of a channel are wanted.
+NARROWING = ("instType", "instFamily", "instId", "ccy", "algoId", "sprdId")
+
 #: In this order OKX pushes one instrument's books.
 BOOKS = ("bbo-tbt", "books-l2-tbt", "books50-l2-tbt", "books", "books-rpi", "books5")
 
@@ -55,6 +58,11 @@ def feed_key(desk: Desk, arg: Arg) -> str:
 def book_rank(arg: Arg) -> int:
     """Return where a feed stands among those of one instrument; what is no book comes first."""
     return BOOKS.index(arg["channel"]) if arg["channel"] in BOOKS else -1
+
+
+def asks_for(arg: Arg, row: dict[str, Any]) -> bool:
+    """Tell whether an arg asks for a row: what it names, the row has too, or does not say."""
+    return all(value in ("ANY", row.get(key, value)) for key, value in arg.items() if key in NARROWING)
 
 
 class Hub:
@@ -188,6 +196,18 @@ class Hub:
             await line.room()
             if recorded.arg_id in ids:
                 line.send(recorded.text)
+
+    def happen(self, channel: str, row: dict[str, Any]) -> int:
+        """Push a row to the subscriptions of a channel whose arg asks for no other; return to how many."""
+        found = [
+            (desk, arg)
+            for desk in self._lines
+            for arg in desk.args.values()
+            if arg.get("channel") == channel and asks_for(arg, row)
+        ]
+        for desk, arg in found:
+            desk.push(arg, {"data": [row]})
+        return len(found)
 
     def attach(self, line: Line) -> None:
         """A connection is open."""

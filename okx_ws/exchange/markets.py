@@ -10,7 +10,7 @@ import bisect
 import math
 import random
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from .instruments import Instrument
 from .options import YEAR_MS, option_value
@@ -251,6 +251,8 @@ class World:
         self.markets = {i.instId: Market(i, self._fair(i), self._rng) for i in instruments}
         #: The newest entry of ``status``; none while nothing has been announced.
         self.status: list[dict[str, str]] = []
+        #: instId → fields of its row that are not as listed.
+        self.terms: dict[str, dict[str, Any]] = {}
         #: Books carry real checksums, as they did until June 2026.
         self.checksums = False
         #: What goes along with every step, by name.
@@ -260,6 +262,11 @@ class World:
     def ts(self) -> int:
         """The clock in whole milliseconds."""
         return int(self.now_ms)
+
+    def instrument_rows(self) -> list[dict[str, Any]]:
+        """Return what is listed, with the terms as they are now."""
+        rows = (market.instrument.row() for market in self.markets.values())
+        return [{**row, **self.terms.get(row["instId"], {})} for row in rows]
 
     def step(self, dt_ms: float) -> Trades:
         """Let `dt_ms` go by; return the trades."""

@@ -33,7 +33,7 @@ def listed(world: World, query: Query) -> list[dict[str, Any]]:
         raise empty("instFamily")
     if instType == "EVENTS" and not query.get("seriesId"):
         raise empty("seriesId")
-    rows = [market.instrument.row() for market in world.markets.values()]
+    rows = world.instrument_rows()
     wanted = {key: value for key, value in query.items() if key in ("instType", "instId", "instFamily", "uly")}
     found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
     if not found and query.get("instId"):

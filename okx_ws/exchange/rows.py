@@ -11,6 +11,7 @@ from .markets import Index, Market, World
 from .options import OPTION_VOLATILITY, YEAR_MS, option_greeks
 
 __all__ = [
+    "block_row",
     "index_row",
     "interest_row",
     "limit_row",
@@ -46,6 +47,12 @@ def ticker_row(market: Market) -> Push:
         "sodUtc0": place.px(place.ticks(market.sodUtc0)),
         "sodUtc8": place.px(place.ticks(market.sodUtc8)),
     }
+
+
+def block_row(market: Market) -> Push:
+    """Return the row of ``block-tickers``."""
+    row = ticker_row(market)
+    return {**{key: row[key] for key in ("instType", "instId")}, "volCcy24h": "0", "vol24h": "0"}
 
 
 def index_row(index: Index) -> Push:

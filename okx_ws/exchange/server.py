@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .accounts import Account, Key
 from .desk import Desk
@@ -32,6 +32,7 @@ from .record import Generated
 from .replay import Recording
 from .rest import RestDesk
 from .rows import status_row
+from .samples import sample_row
 from .serving import PATHS, Serving
 
 __all__ = ["LocalExchange"]
@@ -256,6 +257,33 @@ class LocalExchange:
             return len(lines)
 
         return self.call(act)
+
+    def happen(self, channel: str, **fields: Any) -> int:
+        """Push an event of a channel on which nothing happens by itself; return to how many subscriptions.
+
+        Args:
+            channel: Such as ``"adl-warning"`` or ``"deposit-info"``; what is sent is a sample with all of OKX's fields.
+            fields: Fields that are to be otherwise.
+
+        Raises:
+            ValueError: There is no sample of this channel.
+        """
+        row = {**sample_row(channel, self._clock_ms()), **fields}
+        return self.call(lambda: self.hub.happen(channel, row))
+
+    def change_terms(self, instId: str, **fields: Any) -> None:
+        """Change fields of an instrument, such as ``state="suspend"``: REST lists them, ``instruments`` pushes them.
+
+        Raises:
+            ValueError: There is no such instrument, or no such field.
+        """
+        market = self.world.markets.get(instId)
+        if market is None:
+            raise ValueError(f"there is no instrument {instId!r}")
+        unknown = fields.keys() - market.instrument.row().keys()
+        if unknown:
+            raise ValueError(f"an instrument has no {', '.join(sorted(unknown))}")
+        self.call(lambda: self.world.terms.setdefault(instId, {}).update(fields))
 
     def record(self, on: bool = True, most: int = 100_000) -> None:
         """Keep what is generated from now on for `sent`, or end that.
