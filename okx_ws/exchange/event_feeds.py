@@ -8,7 +8,7 @@ from .feeds import ChangeFeed, Feed, Push
 from .markets import Market, Trade, Trades, World
 from .rows import block_row
 
-__all__ = ["BlockTickerFeed", "InstrumentFeed", "LiquidationFeed", "estimated_price_feed"]
+__all__ = ["AuctionFeed", "BlockTickerFeed", "InstrumentFeed", "LiquidationFeed", "estimated_price_feed"]
 
 #: One trade in so many is a liquidation.
 LIQUIDATED = 53
@@ -96,6 +96,37 @@ class BlockTickerFeed(Feed):
 
     def push(self) -> list[Push]:
         return [{"data": [{**block_row(self._market), "ts": str(self._world.ts)}]}]
+
+
+class AuctionFeed(Feed):
+    """``call-auction-details``: once a second during a call auction, and once when it is over."""
+
+    every_ms = 1000
+
+    def __init__(self, world: World, market: Market) -> None:
+        super().__init__(world)
+        self._market = market
+        self._gathered = market.gathers
+
+    def _frame(self) -> Push:
+        market, place = self._market, self._market.instrument
+        row = {
+            "instId": place.instId,
+            "eqPx": place.px(market.mark),
+            "matchedSz": place.sz(market.crossed_lots),
+            "unmatchedSz": place.sz(market.bids.levels[market.bids.best][0]),
+            "auctionEndTime": str(int(market.auctionEnd)),
+            "state": "call_auction" if market.gathers else "continuous_trading",
+            "ts": str(self._world.ts),
+        }
+        return {"data": [row]}
+
+    def first(self) -> list[Push]:
+        return [self._frame()] if self._market.gathers else []
+
+    def push(self) -> list[Push]:
+        before, self._gathered = self._gathered, self._market.gathers
+        return [self._frame()] if before or self._gathered else []
 
 
 class InstrumentFeed(Feed):

@@ -285,6 +285,21 @@ class LocalExchange:
             raise ValueError(f"an instrument has no {', '.join(sorted(unknown))}")
         self.call(lambda: self.world.terms.setdefault(instId, {}).update(fields))
 
+    def call_auction(self, instId: str, seconds: float = 10.0) -> None:
+        """Gather orders of an instrument in a call auction: its book may be crossed, and nothing is traded.
+
+        Args:
+            instId: Which.
+            seconds: How long, on the world's clock.
+
+        Raises:
+            ValueError: There is no such instrument.
+        """
+        market = self.world.markets.get(instId)
+        if market is None:
+            raise ValueError(f"there is no instrument {instId!r}")
+        self.call(lambda: market.gather(self.world.now_ms + seconds * 1000))
+
     def record(self, on: bool = True, most: int = 100_000) -> None:
         """Keep what is generated from now on for `sent`, or end that.
 
