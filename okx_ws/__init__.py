@@ -19,6 +19,8 @@ from .errors import (
     LoginError,
     ManagerClosed,
     OkxWsError,
+    OrderRejected,
+    OutcomeUnknown,
     ProtocolError,
     QueueOverflow,
     RestError,
@@ -30,6 +32,8 @@ from .legacy import OkxWebSocketManager
 from .net.rest_client import RestClient
 from .orderbook import BookView, OrderBook
 from .protocol.book import Level
+from .protocol.replies import OrderResult
+from .resolving import Resolution
 from .subscription import Subscription
 
 __all__ = [
@@ -47,8 +51,12 @@ __all__ = [
     "OkxWebSocketManager",
     "OkxWsError",
     "OrderBook",
+    "OrderRejected",
+    "OrderResult",
+    "OutcomeUnknown",
     "ProtocolError",
     "QueueOverflow",
+    "Resolution",
     "RestClient",
     "RestError",
     "SubscribeError",

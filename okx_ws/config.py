@@ -62,9 +62,15 @@ class Credentials:
         UsageError: If some of the three are given and some are not: a login could never succeed.
     """
 
-    __slots__ = ("__apiKey", "__passphrase", "__secretKey")
+    __slots__ = ("__key", "__past")
 
     def __init__(self, apiKey: str = "", secretKey: str = "", passphrase: str = "") -> None:
+        self.__key = self.__checked(apiKey, secretKey, passphrase)
+        #: Secrets of keys that were replaced: late messages may still hold them.
+        self.__past: tuple[str, ...] = ()
+
+    @staticmethod
+    def __checked(apiKey: str, secretKey: str, passphrase: str) -> tuple[str, str, str]:
         given = {"apiKey": apiKey, "secretKey": secretKey, "passphrase": passphrase}
         for name, value in given.items():
             if not isinstance(value, str):
@@ -74,7 +80,23 @@ class Credentials:
             raise UsageError(
                 f"{' and '.join(missing)} missing: a login needs apiKey, secretKey and passphrase together"
             )
-        self.__apiKey, self.__secretKey, self.__passphrase = apiKey, secretKey, passphrase
+        return apiKey, secretKey, passphrase
+
+    def replace(self, apiKey: str, secretKey: str, passphrase: str) -> None:
+        """Take a new key in the place of the old one, at once for everybody who holds this object.
+
+        Raises:
+            UsageError: It is none: the old one stays.
+        """
+        new = self.__checked(apiKey, secretKey, passphrase)
+        if not apiKey:
+            raise UsageError("a new key needs apiKey, secretKey and passphrase")
+        self.__past = tuple({*self.__past, *self.__key})
+        self.__key = new
+
+    def frozen(self) -> Credentials:
+        """Return the key of this moment, which `replace` does not change: for what is made of several parts of it."""
+        return Credentials(*self.__key)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Credentials:
@@ -93,20 +115,20 @@ class Credentials:
     @property
     def apiKey(self) -> str:
         """The key itself. Handle with care: this is a plain str."""
-        return self.__apiKey
+        return self.__key[0]
 
     @property
     def secretKey(self) -> str:
         """The signing secret itself. Handle with care: this is a plain str."""
-        return self.__secretKey
+        return self.__key[1]
 
     @property
     def passphrase(self) -> str:
         """The passphrase itself. Handle with care: this is a plain str."""
-        return self.__passphrase
+        return self.__key[2]
 
     def __bool__(self) -> bool:
-        return bool(self.__apiKey)
+        return bool(self.__key[0])
 
     def blot(self, text: str) -> str:
         """Return `text` with every secret in it replaced: OKX repeats requests it could not read, a login too.
@@ -115,7 +137,7 @@ class Credentials:
         """
         if not self:
             return text
-        for secret in (self.__apiKey, self.__secretKey, self.__passphrase):
+        for secret in (*self.__key, *self.__past):
             once = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
             twice = {json.dumps(form)[1:-1] for form in once}
             for form in sorted({secret, *once, *twice}, key=len, reverse=True):
@@ -167,17 +189,26 @@ class Limits:
         connects_per_s: New connections a second, per process and (host, port), whichever manager asks.
         requests_per_h: subscribe + unsubscribe + login requests an hour, per connection.
         frame_bytes: The most one request may weigh; longer lists are split.
+        pace_orders: Orders, changes and cancellations wait until OKX's limits have room for them (60 in 2 s for each
+            instrument, 300 in batches, 20 for spreads), each within its own time; False: OKX itself shall refuse.
+        orders_per_2s: OKX's limit for each instrument where it is lower: 4 for lead traders. None: as for everybody.
     """
 
     connects_per_s: int = 3
     requests_per_h: int = 480
     frame_bytes: int = 65_536
+    pace_orders: bool = True
+    orders_per_2s: int | None = None
 
     def __post_init__(self) -> None:
         whole("Limits.connects_per_s", self.connects_per_s)
         whole("Limits.requests_per_h", self.requests_per_h)
         # 512: less would not hold one argument with its envelope.
         whole("Limits.frame_bytes", self.frame_bytes, 512)
+        if not isinstance(self.pace_orders, bool):
+            raise UsageError(f"Limits.pace_orders must be True or False, not {self.pace_orders!r}")
+        if self.orders_per_2s is not None:
+            whole("Limits.orders_per_2s", self.orders_per_2s)
 
 
 @functools.cache
@@ -203,6 +234,7 @@ class Settings:
     block_timeout: float = 30.0
     max_message_bytes: int = 64 * 1024 * 1024
     markers: bool = False
+    subscriptions_per_link: int = 240
     #: None: the environment's; False: none; or an URL, which may hold a password.
     proxy: str | bool | None = field(default=None, repr=False)
     tls: ssl.SSLContext = field(default_factory=default_tls_context)
@@ -215,7 +247,7 @@ class Settings:
             raise UsageError(
                 f"ping_interval must be under 30 s, not {self.ping_interval!r}: OKX closes idle links at 30 s"
             )
-        for name in ("queue_size", "queue_bytes"):
+        for name in ("queue_size", "queue_bytes", "subscriptions_per_link"):
             whole(name, getattr(self, name))
         # A 400-level book snapshot is 27 kB; a limit under that would cut honest traffic.
         whole("max_message_bytes", self.max_message_bytes, 65_536)

@@ -101,6 +101,11 @@ def endpoint_of(channel: str) -> str:
     return "public"
 
 
+def is_depth(channel: str) -> bool:
+    """Tell whether a channel is an order book of 50 or 400 levels, of which OKX wants few on a connection."""
+    return channel.startswith(("books", "sprd-books")) and not channel.endswith("5")
+
+
 def login_needed(channel: str, endpoint: str) -> bool:
     """Tell whether OKX serves `channel` on `endpoint` only after a login."""
     if endpoint == "private":

@@ -8,9 +8,11 @@
   * BookOutOfSync                      an order book is not proven current, so it cannot be read
   * QueueOverflow                      a queue dropped messages, with overflow="error"
   * ProtocolError                      the peer broke the WebSocket protocol
+  * OutcomeUnknown                     an order was sent, and it is not known what became of it; ``resolve()`` asks
   * ExchangeError                      OKX said no: ``code`` and ``msg`` as it sent them
     * LoginError
     * SubscribeError                   also carries ``arg``
+    * OrderRejected                    an order: also carries ``sCode``, ``sMsg``, ``subCode`` and ``data``
     * RestError                        also carries ``status``, ``path`` and ``data``
 
 Codes stay strings, as OKX sends them. An exception that wraps another one keeps it as ``__cause__``.
@@ -18,7 +20,7 @@ Codes stay strings, as OKX sends them. An exception that wraps another one keeps
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "LoginError",
     "ManagerClosed",
     "OkxWsError",
+    "OrderRejected",
+    "OutcomeUnknown",
     "ProtocolError",
     "QueueOverflow",
     "RestError",
@@ -52,7 +56,8 @@ class ManagerClosed(OkxWsError):
 class ConnectionLost(OkxWsError, ConnectionError):
     """The link of an endpoint is gone for good, so what was waited for cannot happen.
 
-    Raised with ``reconnect=False`` after a loss, and after a cause that no reconnect can mend.
+    Raised with ``reconnect=False`` after a loss, and after a cause that no reconnect can mend. From a call such as
+    `place_order`: it was never sent, and has certainly not been carried out.
     """
 
 
@@ -124,6 +129,89 @@ class SubscribeError(ExchangeError):
 
     def __str__(self) -> str:
         return f"{super().__str__()} for {self.arg}"
+
+
+class OrderRejected(ExchangeError):
+    """OKX refused an order, a change or a cancellation: it has certainly not been carried out.
+
+    Attributes:
+        code, msg: Of the whole reply: ``"1"`` and mostly nothing, or a code that says it all, such as ``"60013"``.
+        sCode, sMsg, subCode: Of the order, as OKX sent them, blanks too; empty where OKX gave none.
+        data: The order's row of the reply; empty if there was none.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        msg: str,
+        sCode: str = "",
+        sMsg: str = "",
+        subCode: str = "",
+        data: Mapping[str, Any] | None = None,
+        remedy: str = "",
+    ) -> None:
+        super().__init__(code, msg, remedy)
+        self.sCode = sCode
+        self.sMsg = sMsg
+        self.subCode = subCode
+        self.data = dict(data or {})
+        self.args = (code, msg, sCode, sMsg, subCode, self.data, remedy)
+
+    def __str__(self) -> str:
+        sub = f" (subCode {self.subCode})" if self.subCode else ""
+        remedy = f" ({self.remedy})" if self.remedy else ""
+        return f"{self.sCode or self.code}: {self.sMsg or self.msg}{sub}{remedy}"
+
+
+class OutcomeUnknown(OkxWsError):
+    """A call was sent, and its outcome is not known: no reply in time, a lost link, or OKX does not know either.
+
+    The order may have been carried out or not; nothing was, or will be, sent again. Ask before you do:
+    `resolve` does so over REST.
+
+    Attributes:
+        clOrdId: The order's name for itself; of a batch, the first one's; empty for what has none.
+        clOrdIds: Those of all orders of the call.
+        code: OKX's code, where it answered that it does not know (``"50004"``, ``"50026"``); else empty.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        clOrdIds: Sequence[str] = (),
+        code: str = "",
+        ask: Callable[[float], Any] | None = None,
+    ) -> None:
+        super().__init__(message, tuple(clOrdIds), code)
+        self.clOrdIds = tuple(clOrdIds)
+        self.code = code
+        # Asks, within so many seconds; a copy from another process has none.
+        self._ask = ask
+
+    @property
+    def clOrdId(self) -> str:
+        """Of the (first) order."""
+        return self.clOrdIds[0] if self.clOrdIds else ""
+
+    def resolve(self, timeout: float = 10.0) -> Any:
+        """Ask OKX over REST what became of the order, until that is certain; blocks, `timeout` seconds at the most.
+
+        Returns:
+            A `Resolution`; for a batch, a list of them in the order of the request.
+
+        Raises:
+            UsageError: On a link's own thread; or this is a copy that came from another process.
+            ManagerClosed: The manager is closed.
+        """
+        if self._ask is None:
+            raise UsageError(f"this error cannot ask any more: ask ws.rest.order for {self.clOrdId or 'the order'}")
+        return self._ask(timeout)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args  # without what asks: it lives in this process
+
+    def __str__(self) -> str:
+        return str(self.args[0]) + (f" (clOrdId {', '.join(self.clOrdIds)})" if self.clOrdIds else "")
 
 
 class RestError(ExchangeError):

@@ -22,6 +22,9 @@ EVENT_TYPES = (
     "repaired",
     "malformed",
     "unmatched",
+    "late_reply",
+    "switch_failed",
+    "switch_lapsed",
     "notice",
     "handler_error",
     "closed",
@@ -49,6 +52,10 @@ class Event:
     repaired           the stall, or the gap, of `arg` is over: messages flow, the book has a new snapshot
     malformed          a message that could not be read: `msg` says why, with its first bytes
     unmatched          data for no subscription: `arg`; told once per arg
+    late_reply         the answer to an order came when its call was over: `code`, `data` (the frame)
+    switch_failed      the dead man's switch (`cancel_all_after`) was not renewed: `code`, `msg` (why), `delay_s` (until
+                       it lapses)
+    switch_lapsed      it was not renewed in time: OKX cancels all orders now, if it has not yet
     notice             anything else OKX says: `code`, `msg`, `data` (the frame). 64008: the link will be closed
     handler_error      a handler raised: `msg` names it and the exception
     closed             `close()` has ended everything: `lost`, messages still waiting for handlers

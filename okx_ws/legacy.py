@@ -21,7 +21,7 @@ from .errors import ConnectionLost, LoginError, ManagerClosed, SubscribeError, U
 from .events import Event
 from .handlers import EventSink
 from .manager import Manager
-from .net.connection import Connection
+from .net.lines import Lines
 from .protocol.auth import login_request
 from .subscription import check_arg
 
@@ -193,7 +193,7 @@ class OkxWebSocketManager(Manager):
     def msgQueue(self, queue: Any) -> None:
         if not callable(getattr(queue, "put", None)):
             raise UsageError(f"msgQueue must have a method put, as queue.Queue has, not {queue!r}")
-        if self._connections:
+        if self._lines:
             raise UsageError("msgQueue must be set before anything is subscribed: there are messages in the other one")
         self._older.queue = queue
 
@@ -209,7 +209,7 @@ class OkxWebSocketManager(Manager):
         if parts.port == 8443 and str(parts.hostname).endswith(".okx.com"):
             log.warning("OKX has closed port 8443 (31 October 2026): %s is used without it", url)
             url = url.replace(":8443", "", 1)
-        if self._connections:
+        if self._lines:
             raise UsageError("url must be set before anything is subscribed: there are links already")
         self._older.url, self._older.url_is_hand_set = url, True
         start, _, last = url.rpartition("/")
@@ -274,7 +274,7 @@ class OkxWebSocketManager(Manager):
         on_handlers_thread = self._reporter.thread.is_current()
         if on_handlers_thread and self._closing:
             return  # the older way to reconnect, in on_close: this close is the end
-        if not self._connections:
+        if not self._lines:
             if not self.channels and not self._older.url_is_hand_set:
                 raise UsageError("nothing to listen to: set url or channels, or call public_subscribe(...) first")
             self._begin(self.channels, self._last_of_url())
@@ -314,10 +314,10 @@ class OkxWebSocketManager(Manager):
         self._check_link(where, login)
         with self._manager_lock:
             self._check_open()
-            connection = self._connections.get(where)
-            if connection is None:
-                connection = self._connections[where] = self._connect(where)
-            connection.hold_open(login)
+            lines = self._lines.get(where)
+            if lines is None:
+                lines = self._lines[where] = self._connect(where)
+            lines.hold_open(login)
 
     def send_text(self, text: str) -> None:
         """See `Links.send`."""
@@ -341,13 +341,13 @@ class OkxWebSocketManager(Manager):
         else:
             self._link_for(str(op or "")).send(text)
 
-    def _link_for(self, op: str) -> Connection:
+    def _link_for(self, op: str) -> Lines:
         """Return the link to send a request over: the one that knows its op, the one of `url`, or any that is up."""
         place = "business" if op.startswith("sprd-") else "private" if op.startswith(PRIVATE_OPS) else ""
-        names = [place] if place else [self._last_of_url(), *self._connections]
-        for connection in [self._connections[name] for name in names if name in self._connections]:
-            if connection.session.up:
-                return connection
+        names = [place] if place else [self._last_of_url(), *self._lines]
+        for lines in [self._lines[name] for name in names if name in self._lines]:
+            if lines.up:
+                return lines
         raise ConnectionLost(f"{place or 'no endpoint'}: not connected")
 
     def _last_of_url(self) -> str:
@@ -415,7 +415,7 @@ class OkxWebSocketManager(Manager):
         base = OkxWebSocketManager
         return any(getattr(getattr(self, name), "__func__", None) is not getattr(base, name) for name in names)
 
-    def _connect(self, endpoint: str) -> Connection:
+    def _connect(self, endpoint: str) -> Lines:
         if self._older.callbacks is None:
             self._wire_callbacks()
         return super()._connect(endpoint)

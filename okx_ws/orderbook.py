@@ -150,7 +150,7 @@ class OrderBook:
             and not stream.anew
             and stream.epoch == self._proven
             and not self.sink.dead
-            and not self.subscription.connection.paused
+            and not self.subscription.lines.is_paused(stream)
         )
 
     def wait_ready(self, timeout: float | None = 10.0) -> OrderBook:
@@ -168,16 +168,16 @@ class OrderBook:
         """
         self._manager.check_may_block()
         deadline = None if timeout is None else time.monotonic() + timeout
-        connection = self.subscription.connection
-        with connection.changed:
+        lines = self.subscription.lines
+        with lines.changed:
             while not self.synced:
                 if self.subscription.state in ("rejected", "closed"):
                     self.subscription.wait(0)  # which raises
                 left = SLICE_S if deadline is None else deadline - time.monotonic()
                 if left <= 0:
-                    last = f"; last error: {connection.last_error}" if connection.last_error else ""
+                    last = f"; last error: {lines.last_error}" if lines.last_error else ""
                     raise AckTimeout(f"no book of {self.arg} in {timeout:g} s: {self._reason()}{last}")
-                connection.changed.wait(min(left, SLICE_S))
+                lines.changed.wait(min(left, SLICE_S))
         return self
 
     def _reason(self) -> str:
@@ -189,9 +189,9 @@ class OrderBook:
             return "it was closed"
         if stream.refusal is not None:
             return f"OKX refused it: {stream.refusal}"
-        if not self.subscription.connection.session.up:
+        if not self.subscription.lines.is_up(stream):
             return "there is no link"
-        if self.subscription.connection.paused:
+        if self.subscription.lines.is_paused(stream):
             return 'its link is paused: a queue is full (overflow="block")'
         return self._why or "its snapshot has not come yet"
 
@@ -309,8 +309,8 @@ class OrderBook:
     def _find_stream(self) -> Stream | None:
         """Return the stream; at the very beginning, when the link may be quicker than the manager, find it."""
         if self._stream is None:
-            with self.subscription.connection.mutex:
-                self._stream = self.subscription.connection.session.subscriptions.find(self.arg)
+            with self.subscription.lines.mutex:
+                self._stream = self.subscription.lines.find(self.arg)
         return self._stream
 
     def _receive(self, payload: bytes) -> None:
@@ -350,20 +350,20 @@ class OrderBook:
             self._book.restart()
             return
         self._why = why
-        connection = self.subscription.connection
-        if connection.resubscribe(stream) and not self._gap_told:  # once, however many snapshots it takes
+        lines = self.subscription.lines
+        if lines.resubscribe(stream) and not self._gap_told:  # once, however many snapshots it takes
             self._gap_told = True
-            self._reporter.tell(Event("gap", connection.endpoint, self.arg, msg=why))
+            self._reporter.tell(Event("gap", lines.endpoint, self.arg, msg=why))
 
     def _ready(self) -> None:
         """It can be read (again): tell, and let those go who wait for it."""
-        connection = self.subscription.connection
+        lines = self.subscription.lines
         self._why = ""
         if self._gap_told:
             self._gap_told = False
-            self._reporter.tell(Event("repaired", connection.endpoint, self.arg, msg="by a new snapshot"))
-        with connection.changed:
-            connection.changed.notify_all()
+            self._reporter.tell(Event("repaired", lines.endpoint, self.arg, msg="by a new snapshot"))
+        with lines.changed:
+            lines.changed.notify_all()
 
     def _call(self) -> None:
         if self._on_update is None:

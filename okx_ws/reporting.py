@@ -33,6 +33,9 @@ LEVELS = {
     "repaired": logging.INFO,
     "malformed": logging.WARNING,
     "unmatched": logging.WARNING,
+    "late_reply": logging.WARNING,
+    "switch_failed": logging.WARNING,
+    "switch_lapsed": logging.ERROR,
     "notice": logging.INFO,
     "handler_error": logging.DEBUG,  # the traceback is logged apart
     "closed": logging.INFO,

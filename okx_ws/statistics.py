@@ -3,42 +3,64 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from .delivery import MessageQueue
 from .net.connection import Connection
+from .net.lines import Lines
+from .protocol.subscriptions import Stream
 
 __all__ = ["by_name", "endpoint_stats", "queue_stats"]
 
 
-def endpoint_stats(connection: Connection) -> dict[str, Any]:
-    """Return the numbers of one endpoint, its link and its subscriptions."""
+def endpoint_stats(lines: Lines) -> dict[str, Any]:
+    """Return the numbers of one endpoint, its links and its subscriptions: sums, and of some the first link's."""
     now = time.monotonic()
-    with connection.mutex:
-        session = connection.session
-        subscriptions = [
-            {
-                "arg": dict(stream.arg),
-                "state": "rejected" if stream.refusal else "active" if stream.acked else "pending",
-                "holders": len(stream.holders),
-                "messages": stream.messages,
-                "age_s": now - newest if (newest := max((r.last_at for r in stream.routes), default=0.0)) else None,
-            }
-            for stream in session.subscriptions
-        ]
+    with lines.mutex:
+        links = [link_stats(connection) for connection in lines.connections]
+        counts = lines.past + sum((connection.counts for connection in lines.connections), Counter())
+        streams = [stream for connection in lines.connections for stream in connection.session.subscriptions]
+        needed = [link["state"] for link in links if link["subscriptions"]] or [link["state"] for link in links]
         return {
-            "url": connection.url,
-            "state": "failed" if connection.failure else "up" if session.up else "down",
-            "connects": connection.connects,
-            "conn_id": session.conn_id,
-            "messages": session.messages,
-            "bytes": connection.bytes_in,
-            "malformed": session.malformed,
-            "round_trip_s": session.heartbeat.round_trip_s,
-            "last_error": connection.last_error,
-            "subscriptions": subscriptions,
+            "url": lines.url,
+            "state": "failed" if lines.failure else "up" if set(needed) == {"up"} else "down",
+            "connects": counts["connects"],
+            "conn_id": links[0]["conn_id"],
+            "messages": counts["messages"],
+            "bytes": counts["bytes"],
+            "malformed": counts["malformed"],
+            "round_trip_s": links[0]["round_trip_s"],
+            "last_error": lines.last_error,
+            "links": links,
+            "subscriptions": [stream_stats(stream, now) for stream in streams],
         }
+
+
+def link_stats(connection: Connection) -> dict[str, Any]:
+    """Return the numbers of one link."""
+    session = connection.session
+    return {
+        "state": "failed" if connection.failure else "up" if session.up else "down",
+        "conn_id": session.conn_id,
+        **connection.counts,
+        "round_trip_s": session.heartbeat.round_trip_s,
+        "last_error": connection.last_error,
+        "subscriptions": len(session.subscriptions),
+    }
+
+
+def stream_stats(stream: Stream, now: float) -> dict[str, Any]:
+    """Return the numbers of one arg."""
+    newest = max((route.last_at for route in stream.routes), default=0.0)
+    return {
+        "arg": dict(stream.arg),
+        "state": "rejected" if stream.refusal else "active" if stream.acked else "pending",
+        "holders": len(stream.holders),
+        "messages": stream.messages,
+        "age_s": now - newest if newest else None,
+    }
 
 
 def queue_stats(queue: MessageQueue) -> dict[str, int]:

@@ -11,7 +11,7 @@ import orjson
 from .delivery import SLICE_S, MessageQueue
 from .errors import AckTimeout, ManagerClosed, OkxWsError, UsageError
 from .handlers import InlineSink, QueuedSink
-from .net.connection import Connection
+from .net.lines import Lines
 from .protocol.subscriptions import Stream
 
 __all__ = ["Subscription", "check_arg", "check_fields"]
@@ -98,7 +98,7 @@ class Subscription:
     def __init__(
         self,
         manager: Owner,
-        connection: Connection,
+        lines: Lines,
         arg: dict[str, str],
         *,
         sink: InlineSink | QueuedSink | None = None,
@@ -106,11 +106,11 @@ class Subscription:
     ) -> None:
         self._manager = manager
         # For the manager, as are sink and own_queue.
-        self.connection = connection
+        self.lines = lines
         self.stream: Stream | None = None
         self.left = False
         self.arg = arg
-        self.endpoint = connection.endpoint
+        self.endpoint = lines.endpoint
         #: Where its messages go: a handler, a queue of its own, or (neither) the shared queue.
         self.sink = sink
         self.own_queue = own_queue
@@ -132,7 +132,7 @@ class Subscription:
             return "closed"
         if stream.refusal is not None:
             return "rejected"
-        if self.connection.failure is not None:
+        if self.lines.failure is not None:
             return "closed"
         return "active" if stream.acked else "pending"
 
@@ -152,23 +152,23 @@ class Subscription:
         """
         self._manager.check_may_block()
         deadline = None if timeout is None else time.monotonic() + timeout
-        connection = self.connection
-        with connection.changed:
+        lines = self.lines
+        with lines.changed:
             while (state := self.state) != "active":
                 if state != "pending":
                     raise self._why_not()
                 left = SLICE_S if deadline is None else deadline - time.monotonic()
                 if left <= 0:
-                    last = f"; last error: {connection.last_error}" if connection.last_error else ""
+                    last = f"; last error: {lines.last_error}" if lines.last_error else ""
                     raise AckTimeout(f"no acknowledgement of {self.arg} in {timeout:g} s{last}")
-                connection.changed.wait(min(left, SLICE_S))
+                lines.changed.wait(min(left, SLICE_S))
         return self
 
     def _why_not(self) -> OkxWsError:
         stream = self.stream
         if self.left or stream is None:
             return UsageError(f"{self.arg} was unsubscribed")
-        error = stream.refusal or self.connection.failure or ManagerClosed("the manager is closed")
+        error = stream.refusal or self.lines.failure or ManagerClosed("the manager is closed")
         return type(error)(*error.args)  # its own, since a traceback belongs to one thread
 
     def get(self, timeout: float | None = None) -> Any:

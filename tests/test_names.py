@@ -3,6 +3,8 @@
 import inspect
 import pickle
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -78,3 +80,9 @@ def test_every_event_type_stands_in_the_table():
 def test_an_event_shows_only_what_applies():
     """Readable in a log."""
     assert repr(events.Event("connected", "public", at_ms=5)) == "Event(type='connected', endpoint='public', at_ms=5)"
+
+
+def test_requests_is_imported_with_the_first_question_only():
+    """It takes as long as all the rest, and burdens the cyclic collector of those who only stream."""
+    code = "import sys, okx_ws; okx_ws.OkxWebSocketManager().close(); sys.exit('requests' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0

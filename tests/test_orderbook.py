@@ -18,7 +18,7 @@ from okx_ws import (
     ManagerClosed,
     SubscribeError,
     UsageError,
-    manager,
+    subscribing,
 )
 from okx_ws.exchange import LocalExchange
 from tests.protocol.test_book import row
@@ -261,6 +261,17 @@ def test_a_second_snapshot_replaces_the_book(talk):
     assert px(book.asks()) == ["7", "8"] and book.bids() == () and watch.of("gap") == []
 
 
+@pytest.mark.parametrize("again", [[], [snapshot([("101", "7")], BIDS, seqId=15)]], ids=["no snapshot", "a snapshot"])
+def test_a_second_acknowledgement_of_a_live_arg_doubles_nothing(again, talk):
+    """Acceptance 32: OKX acks a repeated arg again, and may or may not send a second snapshot with it."""
+    told, _, watch, book = talk
+    told.send(update([("101", "7")]), {"event": "subscribe", "arg": BOOKS, "connId": "c0"}, *again)
+    told.send(update([("102.5", "0"), ("103", "1")], seqId=17, prevSeqId=15))
+    eventually(lambda: book.view().seqId == 17)
+    left = ["101", "103"]
+    assert px(book.asks()) == left and book.depth_at("101") == 7 and watch.of("gap") == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -328,7 +339,7 @@ def test_a_keep_alive_is_no_update(orders, connect):
 
 def test_a_snapshot_that_never_comes_is_asked_for_anew_and_a_late_one_is_not_adopted(orders, connect, monkeypatch):
     """Acceptance 57: each attempt is told; what comes for one that was given up is not this one's."""
-    monkeypatch.setattr(manager, "SNAPSHOT_S", 0.05)
+    monkeypatch.setattr(subscribing, "SNAPSHOT_S", 0.05)
     told = orders(first=lambda peer: None)
     ws = connect(urls=told.server.urls)
     watch, seen = Watch(ws), []

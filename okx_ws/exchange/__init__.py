@@ -13,6 +13,7 @@ from .faults import FAULTS, Fault, Faults, Struck, describe_faults
 from .happenings import Happening
 from .record import Generated
 from .replay import Recording
+from .truth import Truth
 
 __all__ = [
     "FAULTS",
@@ -25,5 +26,6 @@ __all__ = [
     "Position",
     "Recording",
     "Struck",
+    "Truth",
     "describe_faults",
 ]

@@ -13,6 +13,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from .ledger import Ledger, decimal_of
+from .order_log import OrderLog
+
 __all__ = ["Account", "Key", "Position", "login_refusal"]
 
 #: A login older than this by the server's clock is refused.
@@ -56,8 +59,8 @@ class Account:
         uid: Goes into the arg of private pushes.
         demo: The key is for demo trading.
         level: VIP level.
-        balances: Currency → amount.
-        positions: What is open.
+        balances: Currency → amount, to begin with.
+        positions: What is open, to begin with.
         page_rows: Rows of a page, of what ``account`` and ``positions`` push in pages.
     """
 
@@ -72,6 +75,17 @@ class Account:
         default_factory=lambda: [Position("BTC-USDT-SWAP", "12", "64150"), Position("ETH-USDT-SWAP", "-5", "1832.5")]
     )
     page_rows: int = 20
+    #: What it owns now; the exchange's thread alone touches it (`LocalExchange.truth` tells others).
+    ledger: Ledger = field(init=False, repr=False, compare=False)
+
+    #: What it has ordered; the exchange's thread alone touches it.
+    log: OrderLog = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.log = OrderLog()
+        self.ledger = Ledger({ccy: decimal_of(amount) for ccy, amount in self.balances.items()})
+        for position in self.positions:
+            self.ledger.hold(position.instId, decimal_of(position.pos), decimal_of(position.avgPx))
 
     @property
     def credentials(self) -> Key:

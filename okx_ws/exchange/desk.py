@@ -1,7 +1,7 @@
 """A desk: the server's side of one connection. Pure: told a text and the time, it answers with frames.
 
 It acknowledges, refuses and logs in as OKX does; what it accepts goes to the hub (`Hub.join`, `Hub.leave`), which
-pushes.
+pushes; operations on orders go to the order desk.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import orjson
 
 from .accounts import Account, login_refusal
+from .order_desk import OrderDesk
 from .recent import Recent
 from .rules import COUNTED, MOST_CONNECTIONS, OPERATIONS, refusal, rule_of
 
@@ -61,6 +62,7 @@ class Hub(Protocol):
     """What a desk needs from the exchange."""
 
     accounts: dict[str, Account]
+    orders: OrderDesk
     demo: bool
     echo_error_ids: bool
     strict: bool
@@ -141,6 +143,10 @@ class Desk:
             self.send(frame({**first, "op": op, "code": "60028", "msg": WRONG_PATH}))
         elif op in OPERATIONS and self.account is None:
             self._error("60011", "Please log in", None)  # without id, in every capture
+        elif op in OPERATIONS and id is None:
+            self._error("60027", "Parameter id can not be empty", None)
+        elif op in OPERATIONS:
+            self._hub.orders.operate(self, request)
         elif op not in ("login", "subscribe", "unsubscribe"):
             self._error("60019", f"Invalid op: {op[:REPEAT_CHARS]}", id)
         elif self._too_many(now_s):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .accounts import Account, Key
 from .happenings import Happening, Happenings
 from .hub import Hub
 from .line import Line
@@ -14,6 +15,7 @@ from .record import Generated
 from .replay import Recording
 from .rows import status_row
 from .samples import sample_row
+from .truth import Truth, truth_of
 
 __all__ = ["Directed"]
 
@@ -25,6 +27,7 @@ class Directed:
 
     world: World
     hub: Hub
+    accounts: list[Account]
     _happenings: Happenings
 
     def call(self, function: Callable[[], T]) -> T:
@@ -81,6 +84,33 @@ class Directed:
 
         return self.call(act)
 
+    def truth(self, account: Account | None = None) -> Truth:
+        """Return what an account (the first one, if not given) owns and has ordered now: a copy."""
+        return self.call(lambda: truth_of(account or self.accounts[0]))
+
+    def replace_key(self, account: Account, key: Key | None) -> int:
+        """Give an account another key, or none; what is logged in as it is closed with 4007. Return how many were.
+
+        The account's orders stay.
+        """
+
+        def act() -> int:
+            self.hub.accounts.pop(account.apiKey, None)
+            if key is not None:
+                account.apiKey, account.secretKey = key["apiKey"], key["secretKey"]
+                account.passphrase = key["passphrase"]
+                self.hub.accounts[account.apiKey] = account
+            lines = [line for line in self.hub.lines if line.desk.account is account]
+            for line in lines:
+                line.close(4007, "API key has been updated or deleted. Please reconnect.")
+            return len(lines)
+
+        return self.call(act)
+
+    def remove_key(self, account: Account | None = None) -> int:
+        """Delete the key of an account (the first one, if not given); see `replace_key`."""
+        return self.replace_key(account or self.accounts[0], None)
+
     def happen(self, channel: str, **fields: Any) -> int:
         """Push an event of a channel on which nothing happens by itself; return to how many subscriptions.
 
@@ -100,8 +130,10 @@ class Directed:
         Raises:
             ValueError: There is no such instrument, or no such field.
         """
-        market = self._market(instId)
-        unknown = fields.keys() - market.instrument.row().keys()
+        listed = next((row for row in self.world.instrument_rows() if row["instId"] == instId), None)
+        if listed is None:
+            raise ValueError(f"there is no instrument {instId!r}")
+        unknown = fields.keys() - listed.keys()
         if unknown:
             raise ValueError(f"an instrument has no {', '.join(sorted(unknown))}")
         self.call(lambda: self.world.terms.setdefault(instId, {}).update(fields))

@@ -5,12 +5,25 @@ Fields after OKX v5 docs, "Account channel" and its neighbours, read June 2026.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
-from .accounts import Account, Position
+from .accounts import Account
+from .instruments import Instrument
+from .ledger import LEVERAGE, Holding, decimal_of, text_of, worth_of
 from .markets import Market, World
 
-__all__ = ["account_row", "balance_and_position_row", "detail_rows", "greek_rows", "position_rows"]
+__all__ = [
+    "account_row",
+    "asked_for",
+    "balance_and_position_row",
+    "detail_row",
+    "detail_rows",
+    "greek_rows",
+    "position_row",
+    "position_rows",
+]
 
 Row = dict[str, Any]
 
@@ -19,8 +32,8 @@ EMPTY_ACCOUNT = (
     " notionalUsdForFutures notionalUsdForOption notionalUsdForSwap ordFroz upl"
 ).split()
 ZERO_DETAIL = (
-    "borrowFroz clSpotInUseAmt colBorrAutoConversion colRes crossLiab fixedBal frozenBal imr interest isoEq isoLiab"
-    " isoUpl liab mmr ordFrozen rewardBal smtSyncEq spotCopyTradingEq spotIsoBal stgyEq twap upl uplLiab"
+    "borrowFroz clSpotInUseAmt colBorrAutoConversion colRes crossLiab fixedBal interest isoEq isoLiab"
+    " isoUpl liab mmr rewardBal smtSyncEq spotCopyTradingEq spotIsoBal stgyEq twap uplLiab"
 ).split()
 EMPTY_DETAIL = (
     "accAvgPx autoLendMtAmt autoLendStatus frpType maxLoan maxSpotInUseAmt mgnRatio notionalLever openAvgPx spotBal"
@@ -38,6 +51,11 @@ def number(value: float) -> str:
     return f"{value:.8f}".rstrip("0").rstrip(".")
 
 
+def amount_text(value: Decimal) -> str:
+    """Return an amount that was reckoned at the mark price: to eight places."""
+    return text_of(value.quantize(Decimal("1e-8")))
+
+
 def price_of(world: World, ccy: str) -> float:
     """Return what a currency is worth in US dollars."""
     market = world.markets.get(f"{ccy}-USDT")
@@ -46,99 +64,157 @@ def price_of(world: World, ccy: str) -> float:
 
 def account_row(account: Account, world: World) -> Row:
     """Return the row of ``account`` without its details; its totals are of the whole account, whatever the page."""
-    total = sum(amount * price_of(world, ccy) for ccy, amount in account.balances.items())
+    total = sum(float(equity(account, world, ccy)) * price_of(world, ccy) for ccy in currencies(account))
     return {"uTime": str(world.ts), "totalEq": f"{total:.4f}", "isoEq": "0", **dict.fromkeys(EMPTY_ACCOUNT, "")}
+
+
+def currencies(account: Account) -> list[str]:
+    """Return what an account has some of, or keeps for a position."""
+    held = {h.place.settleCcy for h in account.ledger.holdings.values() if h.place is not None and h.pos}
+    owned = [ccy for ccy, amount in account.ledger.balances.items() if amount]
+    return owned + sorted(held.difference(owned))
+
+
+def equity(account: Account, world: World, ccy: str) -> Decimal:
+    """Return the balance of a currency with what its positions have gained, and what its options are worth."""
+    gains = (gain(h, world.markets[h.instId]) for h in account.ledger.holdings.values() if in_ccy(h, ccy))
+    return account.ledger.balances.get(ccy, Decimal(0)) + sum(gains, Decimal(0))
+
+
+def in_ccy(holding: Holding, ccy: str) -> bool:
+    """Tell whether a position is settled in a currency."""
+    return holding.place is not None and holding.place.settleCcy == ccy and bool(holding.pos)
+
+
+def gain(holding: Holding, market: Market) -> Decimal:
+    """Return what a position adds to the balance it is settled in."""
+    if market.instrument.instType == "OPTION":  # it was paid for
+        return worth_of(market.instrument, holding.pos, decimal_of(market.instrument.px(market.mark)))
+    return gained(holding, market)
+
+
+def gained(holding: Holding, market: Market) -> Decimal:
+    """Return what a position has gained since it was opened, at the mark price."""
+    place = market.instrument
+    then = worth_of(place, holding.pos, holding.avgPx)
+    now = worth_of(place, holding.pos, decimal_of(place.px(market.mark)))
+    return then - now if place.ctType == "inverse" else now - then
 
 
 def detail_rows(account: Account, world: World, ccy: str | None) -> list[Row]:
     """Return the details of ``account``: all currencies it has some of, or only `ccy`."""
-    return [
-        detail_row(name, amount, price_of(world, name), str(world.ts))
-        for name, amount in account.balances.items()
-        if amount and ccy in (None, name)
-    ]
+    return [detail_row(account, world, name) for name in currencies(account) if ccy in (None, name)]
 
 
-def detail_row(ccy: str, amount: float, price: float, ts: str) -> Row:
-    text, worth = number(amount), f"{amount * price:.4f}"
+def detail_row(account: Account, world: World, ccy: str) -> Row:
+    """Return what an account has of a currency, how much of it orders keep, and how much positions do."""
+    ledger = account.ledger
+    price, eq, margin = price_of(world, ccy), equity(account, world, ccy), ledger.margin(ccy)
+    frozen = ledger.frozen.get(ccy, Decimal(0))
+    worth = f"{float(eq) * price:.4f}"
+    upl = sum((gained(h, world.markets[h.instId]) for h in ledger.holdings.values() if in_ccy(h, ccy)), Decimal(0))
     return {
         "ccy": ccy,
-        **dict.fromkeys(("eq", "cashBal", "availBal", "availEq"), text),
+        **dict.fromkeys(ZERO_DETAIL, "0"),
+        **dict.fromkeys(EMPTY_DETAIL, ""),
+        "eq": amount_text(eq),
+        "cashBal": text_of(ledger.balances.get(ccy, Decimal(0))),
+        "availBal": text_of(ledger.available(ccy)),
+        "availEq": text_of(ledger.available(ccy)),
+        "frozenBal": text_of(frozen + margin),
+        "ordFrozen": text_of(frozen),
+        "imr": text_of(margin),
+        "upl": amount_text(upl),
         **dict.fromkeys(("disEq", "eqUsd"), worth),
         "coinUsdPrice": f"{price:.4f}",
         "collateralEnabled": True,
         "collateralRestrict": False,
-        "uTime": ts,
-        **dict.fromkeys(ZERO_DETAIL, "0"),
-        **dict.fromkeys(EMPTY_DETAIL, ""),
+        "uTime": str(world.ts),
     }
 
 
-def position_rows(account: Account, world: World, arg: dict[str, str]) -> list[Row]:
+def position_rows(account: Account, world: World, arg: Mapping[str, str]) -> list[Row]:
     """Return the rows of ``positions`` that an arg asks for; its instId counts more than its instFamily."""
     found = []
-    for posId, position in enumerate(account.positions, 1):
-        market = world.markets.get(position.instId)
-        if market is None:
-            continue
-        place = market.instrument
-        narrow = "instId" if "instId" in arg else "instFamily"
-        if arg["instType"] in ("ANY", place.instType) and arg.get(narrow) in (None, getattr(place, narrow)):
-            found.append(position_row(position, market, world, str(posId)))
+    for holding in account.ledger.holdings.values():
+        market = world.markets.get(holding.instId)
+        if market is not None and holding.pos and asked_for(market.instrument, arg):
+            found.append(position_row(holding, market, world))
     return found
 
 
-def position_row(position: Position, market: Market, world: World, posId: str) -> Row:
+def asked_for(place: Instrument, arg: Mapping[str, str]) -> bool:
+    """Tell whether an arg asks for an instrument; its instId counts more than its instFamily."""
+    narrow = "instId" if "instId" in arg else "instFamily"
+    return arg["instType"] in ("ANY", place.instType) and arg.get(narrow) in (None, getattr(place, narrow))
+
+
+def position_row(holding: Holding, market: Market, world: World) -> Row:
     place = market.instrument
-    mark, average, size = place.price(market.mark), float(position.avgPx), float(position.pos)
+    mark, average, size = place.price(market.mark), float(holding.avgPx), float(holding.pos)
     face = size * float(place.ctVal or 1) * float(place.ctMult or 1)
-    upl = face * (1 / average - 1 / mark) if place.ctType == "inverse" else face * (mark - average)
     usd = abs(face) if place.ctType == "inverse" else abs(face) * mark
-    upl_text, ratio = number(upl), number(3 * (mark / average - 1) * (1 if size > 0 else -1))
+    upl = amount_text(gained(holding, market))
+    ratio = number(LEVERAGE * (mark / average - 1) * (1 if size > 0 else -1))
+    avgPx = text_of(holding.avgPx.quantize(Decimal("1e-8")))
     return {
         "instType": place.instType,
         "instId": place.instId,
-        "mgnMode": "cross",
-        "posId": posId,
+        "mgnMode": holding.mgnMode,
+        "posId": holding.posId,
         "posSide": "net",
-        "pos": position.pos,
+        "pos": text_of(holding.pos),
         "availPos": "",
-        "avgPx": position.avgPx,
-        **dict.fromkeys(("upl", "uplLastPx"), upl_text),
+        "avgPx": avgPx,
+        **dict.fromkeys(("upl", "uplLastPx"), upl),
         **dict.fromkeys(("uplRatio", "uplRatioLastPx"), ratio),
         "lever": "3",
         "markPx": place.px(market.mark),
         "last": place.px(market.last_ticks),
         "idxPx": f"{world.indices[place.index].price:.2f}",
         "usdPx": "1",
-        "bePx": position.avgPx,
-        "imr": number(usd / 3),
+        "bePx": avgPx,
+        "imr": text_of(holding.margin),
         "mmr": number(usd * 0.004),
         "mgnRatio": "30",
         "notionalUsd": number(usd),
         "adl": "1",
         "ccy": place.settleCcy,
-        "tradeId": "1",
-        **dict.fromkeys(("realizedPnl", "pnl", "fee", "fundingFee", "liqPenalty"), "0"),
+        "tradeId": holding.tradeId,
+        "realizedPnl": text_of(holding.realized + holding.fee),
+        "pnl": text_of(holding.realized),
+        "fee": text_of(holding.fee),
+        **dict.fromkeys(("fundingFee", "liqPenalty"), "0"),
         "closeOrderAlgo": [],
-        "cTime": str(world.start_ms),
-        "uTime": str(world.start_ms),
+        "cTime": str(holding.cTime or world.start_ms),
+        "uTime": str(holding.uTime or world.start_ms),
         "pTime": str(world.ts),
         **dict.fromkeys(EMPTY_POSITION, ""),
     }
 
 
-def balance_and_position_row(account: Account, world: World) -> Row:
-    """Return the row of ``balance_and_position``: everything, to a new subscriber."""
-    keys = "posId tradeId instId instType mgnMode posSide pos ccy posCcy avgPx nonSettleAvgPx settledPnl uTime".split()
+BALANCE_KEYS = ("ccy", "cashBal", "uTime")
+POSITION_KEYS = (
+    "posId tradeId instId instType mgnMode posSide pos ccy posCcy avgPx nonSettleAvgPx settledPnl uTime".split()
+)
+
+
+def balance_and_position_row(
+    world: World, eventType: str, details: list[Row], positions: list[Row], trades: Iterable[tuple[str, str]] = ()
+) -> Row:
+    """Return the row of ``balance_and_position``.
+
+    Args:
+        eventType: ``"snapshot"``, ``"filled"``.
+        details, positions: What it is about, as `detail_rows` and `position_rows` have it.
+        trades: instId and tradeId of each.
+    """
     return {
         "pTime": str(world.ts),
-        "eventType": "snapshot",
-        "balData": [
-            {key: row[key] for key in ("ccy", "cashBal", "uTime")} for row in detail_rows(account, world, None)
-        ],
-        "posData": [{key: row[key] for key in keys} for row in position_rows(account, world, {"instType": "ANY"})],
-        "trades": [],
+        "eventType": eventType,
+        "balData": [{key: row[key] for key in BALANCE_KEYS} for row in details],
+        "posData": [{key: row[key] for key in POSITION_KEYS} for row in positions],
+        "trades": [{"instId": instId, "tradeId": tradeId} for instId, tradeId in trades],
     }
 
 
@@ -146,7 +222,7 @@ def greek_rows(account: Account, world: World, ccy: str | None) -> list[Row]:
     """Return the rows of ``account-greeks``: without options, a currency's delta is what there is of it."""
     zeros = dict.fromkeys(("gammaBS", "gammaPA", "thetaBS", "thetaPA", "vegaBS", "vegaPA"), "0")
     return [
-        {"ccy": name, "deltaBS": number(amount), "deltaPA": number(amount), **zeros, "ts": str(world.ts)}
-        for name, amount in account.balances.items()
+        {"ccy": name, "deltaBS": text_of(amount), "deltaPA": text_of(amount), **zeros, "ts": str(world.ts)}
+        for name, amount in account.ledger.balances.items()
         if amount and ccy in (None, name)
     ]

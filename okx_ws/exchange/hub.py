@@ -17,9 +17,11 @@ from .desk import Arg, Desk, arg_id
 from .feeds import Feed
 from .line import Line, run_later
 from .markets import World
+from .order_desk import OrderDesk
 from .record import Record
 from .replay import Recording
 from .rules import rule_of
+from .spreads import spread_ids
 
 __all__ = ["FAST_STEP_MS", "Hub"]
 
@@ -72,6 +74,7 @@ class Hub:
         self,
         world: World,
         accounts: dict[str, Account],
+        orders: OrderDesk,
         demo: bool,
         *,
         echo_error_ids: bool = True,
@@ -80,6 +83,7 @@ class Hub:
     ) -> None:
         self.world = world
         self.accounts = accounts
+        self.orders = orders
         self.demo = demo
         self.echo_error_ids = echo_error_ids
         self.strict = strict
@@ -98,8 +102,7 @@ class Hub:
         if key == "instId" and channel.startswith("index-"):
             return self.world.indices
         if key == "sprdId":
-            spot = (name for name in self.world.markets if f"{name}-SWAP" in self.world.markets)
-            return {f"{name}_{name}-SWAP" for name in spot}
+            return spread_ids(self.world)
         if key not in ("instId", "instFamily"):
             return None
         types = TYPES.get(channel)

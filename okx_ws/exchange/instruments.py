@@ -10,7 +10,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Instrument", "decimal_text", "make_instruments"]
+__all__ = ["Instrument", "decimal_text", "make_instruments", "preopen_row"]
 
 DAY_MS = 86_400_000
 
@@ -34,7 +34,7 @@ class Instrument:
         tick, tick_places: A tick is ``tick * 10 ** -tick_places`` of quote.
         lot_places: A lot is ``10 ** -lot_places`` (of base for SPOT, of a contract else).
         typical_lots: Usual size of an order.
-        instIdCode: The number WebSocket orders want; differs between demo and live.
+        instIdCode: The number WebSocket orders want; differs between demo and live; None until OKX has made one.
         settleCcy, ctVal, ctValCcy, ctType: Of derivatives.
         expTime: Expiry, Unix ms; 0 if none.
         stk, optType: Of options.
@@ -47,7 +47,7 @@ class Instrument:
     tick_places: int
     lot_places: int
     typical_lots: int
-    instIdCode: int
+    instIdCode: int | None
     settleCcy: str = ""
     ctVal: str = ""
     ctValCcy: str = ""
@@ -93,6 +93,11 @@ class Instrument:
         """How many times `ctVal` a contract is; empty for SPOT."""
         return {"SPOT": "", "OPTION": "0.01"}.get(self.instType, "1")
 
+    @property
+    def minSz(self) -> str:
+        """The least size of an order."""
+        return self.sz(10 if self.instType == "SPOT" else 1)
+
     def row(self) -> dict[str, Any]:
         """Return the instrument as OKX lists it."""
         spot = self.instType == "SPOT"
@@ -125,7 +130,7 @@ class Instrument:
             "lever": "" if self.instType == "OPTION" else ("10" if spot else "100"),
             "tickSz": self.px(1),
             "lotSz": self.sz(1),
-            "minSz": self.sz(10 if spot else 1),
+            "minSz": self.minSz,
             "state": "live",
             "ruleType": "normal",
             "maxLmtSz": "9999999999",
@@ -140,6 +145,14 @@ class Instrument:
             "tradeQuoteCcyList": [quote] if spot else [],
             "upcChg": [],
         }
+
+
+def preopen_row(demo: bool) -> dict[str, Any]:
+    """Return a contract that is listed and not yet traded: much of what the others say is still empty."""
+    code = 2_900_001 if demo else 19_001
+    place = Instrument("SWAP", "DOGE-USDT-SWAP", "DOGE-USDT", 1, 5, 0, 1, code, "USDT", "1", "DOGE", "linear")
+    unknown = ("tickSz", "lotSz", "minSz", "ctVal", "ctMult", "lever", "maxLmtSz", "maxMktSz")
+    return {**place.row(), "state": "preopen", **dict.fromkeys(unknown, "")}
 
 
 def expiry(now_ms: int, days: int) -> tuple[int, str]:
@@ -159,7 +172,7 @@ def make_instruments(now_ms: int, demo: bool) -> list[Instrument]:
     def add(
         instType: str, instId: str, index: str, tick: int, places: int, lots: int, typical: int, **more: Any
     ) -> None:
-        code = (2_000_001 if demo else 10_459) + 17 * len(found)
+        code = (2_000_001 if demo else 10_459) + 17 * len(found) if more.pop("coded", True) else None
         found.append(Instrument(instType, instId, index, tick, places, lots, typical, code, **more))
 
     add("SPOT", "BTC-USDT", "BTC-USDT", 1, 1, 8, 5_000_000)
@@ -177,4 +190,6 @@ def make_instruments(now_ms: int, demo: bool) -> list[Instrument]:
         for kind in "CP":
             option = {"settleCcy": "BTC", "ctVal": "1", "ctValCcy": "BTC", "stk": str(strike), "optType": kind}
             add("OPTION", f"BTC-USD-{week}-{strike}-{kind}", "BTC-USD", 5, 4, 0, 10, expTime=week_ms, **option)
+    young = {"settleCcy": "USDC", "ctVal": "1", "ctValCcy": "SOL", "ctType": "linear", "coded": False}
+    add("SWAP", "SOL-USDC-SWAP", "SOL-USDT", 1, 2, 2, 500, **young)
     return found

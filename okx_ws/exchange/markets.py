@@ -1,7 +1,8 @@
 """Markets that move: indices that walk, order books that follow them, trades that happen. Pure, and seeded.
 
 A step of a market brings changes of levels near the top, and trades: now and then a small one, and whenever the fair
-price has left the spread, one that sweeps the book up to it. Sizes are lots, prices are ticks; nobody is matched here.
+price has left the spread, one that sweeps the book up to it. Sizes are lots, prices are ticks. Orders of accounts are
+matched elsewhere (`matching`), against these books too: `take` removes what they took, `print` puts it on the tape.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import bisect
 import math
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .instruments import Instrument
 from .options import YEAR_MS, option_value
 
-__all__ = ["Index", "Market", "Trade", "Trades", "World"]
+__all__ = ["Index", "Market", "Side", "Trade", "Trades", "World"]
 
 DEPTH = 400
 
@@ -120,6 +122,8 @@ class Market:
         self.fair = fair
         self._lay(self.bids, middle - 1)
         self._lay(self.asks, middle + 1)
+        #: What accounts have traded since the last step.
+        self._printed: list[Trade] = []
         #: Until then (Unix ms of the world) orders are gathered in a call auction; whether they are now.
         self.auctionEnd, self.gathers = 0.0, False
         self.last_ticks = middle
@@ -156,7 +160,7 @@ class Market:
             self.seqId += rng.randrange(1, 40)
         for _ in range(changes):
             self._change()
-        trades = []
+        trades, self._printed = self._printed, []
         target = self.instrument.ticks(fair)
         if self._auction(ts):
             pass  # nothing is traded while orders are gathered
@@ -223,25 +227,44 @@ class Market:
 
     def _take(self, side: Side, taker: str, lots: int, ts: int) -> Trade:
         """Trade against the best level of `side`, with one order or several."""
-        rng = self._rng
         ticks = side.best
-        have, orders = side.levels[ticks]
-        lots = min(lots, have)
-        side.put(ticks, have - lots, max(1, orders - 1))
-        count = min(lots, rng.choice((1, 1, 1, 2, 3)))
+        lots = self.take(side, lots)
+        count = min(lots, self._rng.choice((1, 1, 1, 2, 3)))
         self._tradeId += count
-        self.seqId += rng.randrange(1, 12)
+        return self._trade(self._tradeId, ticks, lots, taker, ts, count)
+
+    def _trade(self, tradeId: int, ticks: int, lots: int, taker: str, ts: int, count: int) -> Trade:
         self.last_ticks, self.last_lots = ticks, lots
         self.vol24h += lots
         price = self.instrument.price(ticks)
         self.high24h, self.low24h = max(self.high24h, price), min(self.low24h, price)
-        return Trade(self._tradeId, ticks, lots, taker, ts, count, self.seqId)
+        return Trade(tradeId, ticks, lots, taker, ts, count, self.seqId)
 
     def _keep_depth(self, side: Side) -> None:
         while len(side) > DEPTH:
             side.put(side.worst(), 0, 0)
         while len(side) < DEPTH and side.worst() - side.sign >= 1:
             side.put(max(1, side.worst() - side.sign * self._rng.choice((1, 1, 2))), self._lots(), self._orders())
+
+    # ------------------------------------------------------------------ what accounts do
+
+    def take(self, side: Side, lots: int) -> int:
+        """Remove up to so many lots of the best level of `side`; return how many."""
+        ticks = side.best
+        have, orders = side.levels[ticks]
+        lots = min(lots, have)
+        side.put(ticks, have - lots, max(1, orders - 1))
+        self.seqId += self._rng.randrange(1, 12)
+        return lots
+
+    def next_tradeId(self) -> int:
+        """Return the number of one more match."""
+        self._tradeId += 1
+        return self._tradeId
+
+    def print(self, tradeId: int, ticks: int, lots: int, taker: str, ts: int, count: int) -> None:
+        """Put on the tape what accounts traded at one price, in `count` matches up to `tradeId`."""
+        self._printed.append(self._trade(tradeId, ticks, lots, taker, ts, count))
 
     # ------------------------------------------------------------------ what others read
 
@@ -259,6 +282,13 @@ class Market:
         """The mark price in ticks: the fair price, kept within the book's spread."""
         return min(max(self.instrument.ticks(self.fair), self.bids.best), self.asks.best)
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The highest price of a purchase and the lowest of a sale, in ticks: 5 % around the mark price."""
+        mark = self.mark
+        away = max(round(mark * 0.05), 10)  # a few ticks for an option that is worth next to nothing
+        return mark + away, max(1, mark - away)
+
 
 class World:
     """All indices and markets, and their clock.
@@ -267,14 +297,19 @@ class World:
         instruments: What is listed.
         now_ms: Where the clock starts.
         seed: The same seed and the same steps give the same world.
+        preopen: Rows of what is listed and not traded yet.
     """
 
-    def __init__(self, instruments: list[Instrument], now_ms: int, seed: int) -> None:
+    def __init__(
+        self, instruments: list[Instrument], now_ms: int, seed: int, preopen: Iterable[dict[str, Any]] = ()
+    ) -> None:
         self._rng = random.Random(seed)
         self.start_ms = now_ms
         self.now_ms = float(now_ms)
         self.indices = {name: Index(name, price) for name, price in START.items()}
         self.markets = {i.instId: Market(i, self._fair(i), self._rng) for i in instruments}
+        #: Listed, but not traded yet: rows of ``/public/instruments``.
+        self.preopen = list(preopen)
         #: The newest entry of ``status``; none while nothing has been announced.
         self.status: list[dict[str, str]] = []
         #: instId → fields of its row that are not as listed.
@@ -291,7 +326,7 @@ class World:
 
     def instrument_rows(self) -> list[dict[str, Any]]:
         """Return what is listed, with the terms as they are now."""
-        rows = (market.instrument.row() for market in self.markets.values())
+        rows = [market.instrument.row() for market in self.markets.values()] + self.preopen
         return [{**row, **self.terms.get(row["instId"], {})} for row in rows]
 
     def step(self, dt_ms: float) -> Trades:

@@ -1,6 +1,6 @@
 """What an account's channels push: its state, in pages, at once and on a timer. Pure.
 
-``orders``, ``fills`` and the rest send no state of their own: they are quiet while nothing happens.
+``orders``, ``fills`` and the rest send no state of their own; what happens is pushed by `pushes`.
 """
 
 from __future__ import annotations
@@ -70,12 +70,16 @@ def make_private_feed(world: World, arg: dict[str, str], account: Account) -> Fe
         rows = position_rows(account, world, arg)
         return [{**page, "data": part} for page, part in paged(rows, account.page_rows)]
 
+    def whole() -> list[Push]:
+        positions = position_rows(account, world, {"instType": "ANY"})
+        return [{"data": [balance_and_position_row(world, "snapshot", detail_rows(account, world, None), positions)]}]
+
     if arg["channel"] == "account":
         return StateFeed(world, account_pages, interval_ms(arg))
     if arg["channel"] == "positions":
         return StateFeed(world, position_pages, interval_ms(arg))
     if arg["channel"] == "balance_and_position":
-        return StateFeed(world, lambda: [{"data": [balance_and_position_row(account, world)]}], math.inf)
+        return StateFeed(world, whole, math.inf)
     if arg["channel"] == "account-greeks":
         return StateFeed(world, lambda: [{"data": greek_rows(account, world, arg.get("ccy"))}], REPEAT_MS)
     return None

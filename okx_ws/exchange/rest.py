@@ -8,12 +8,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 from .accounts import Account
 from .markets import World
+from .order_desk import OrderDesk
 from .recent import Recent
 from .rest_account import AccountPages
 from .rest_answers import Answer, Refused
 from .rest_counts import Counts
 from .rest_login import signed_account
 from .rest_market import MarketPages
+from .rest_trade import TradePages
 
 __all__ = ["RestDesk"]
 
@@ -31,6 +33,7 @@ class RestDesk:
         clock_ms: The server's clock, Unix milliseconds.
         accounts: By their keys.
         strict: Keep OKX's limits: 429 with 50011 beyond them.
+        orders: Takes orders; one of its own if not given.
     """
 
     def __init__(
@@ -39,15 +42,19 @@ class RestDesk:
         clock_ms: Callable[[], int],
         accounts: Mapping[str, Account] | None = None,
         strict: bool = False,
+        orders: OrderDesk | None = None,
     ) -> None:
         #: The newest requests, as "METHOD target", for tests.
         self.requests: list[str] = Recent(REQUESTS)
         self._clock_ms = clock_ms
-        self._accounts = accounts or {}
+        self._accounts = accounts if accounts is not None else {}
         self._strict = strict
         self._counts = Counts()
         self._market = MarketPages(world, lambda: self._clock_ms())
         self._account = AccountPages(world, lambda: self._clock_ms())
+        if orders is None:
+            orders = OrderDesk(world, self._accounts.values(), clock_us=lambda: self._clock_ms() * 1000, strict=strict)
+        self._trade = TradePages(world, lambda: self._clock_ms(), orders)
 
     def answer(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """Return status and body for a request.
@@ -73,15 +80,18 @@ class RestDesk:
         except ValueError:  # such as "//["
             raise Refused("50404", "no such path", 404) from None
         path, query = parts.path, dict(parse_qsl(parts.query))
-        private = self._account.paths.get((method, path))
+        private, trade = self._account.paths.get((method, path)), self._trade.paths.get((method, path))
         public = self._market.paths.get(path) if method == "GET" else None
-        if private is None and public is None:
+        if private is None and trade is None and public is None:
             raise Refused("50404" if method == "GET" else "50405", f"no {method} {path} here", 404)
         counted = {**query, "user": headers.get("ok-access-key", "")}
-        if self._strict and self._counts.too_many(path, counted, self._clock_ms()):
+        placed = method == "POST" and path == "/api/v5/trade/order"  # has the same path as looking one up
+        if self._strict and not placed and self._counts.too_many(path, counted, self._clock_ms()):
             raise Refused("50011", "Too Many Requests", 429)
         if public is not None:
             return public(query)
         account = signed_account(headers, method, target, body, self._accounts, self._clock_ms())
-        assert private is not None  # one of the two was found
+        if trade is not None:
+            return trade(account, query, body, headers.get("exptime", ""))
+        assert private is not None  # one of the three was found
         return private(account, query, body)

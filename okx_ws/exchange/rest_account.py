@@ -1,29 +1,18 @@
-"""REST's account endpoints: what the private channels push, asked instead. Pure.
-
-This exchange matches no orders: there are none, open or filled.
-"""
+"""REST's account endpoints: what the private channels push, asked instead. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
-
-import orjson
 
 from .accounts import Account
 from .currencies import CURRENCIES, currency_row
 from .holdings import account_row, detail_rows, position_rows
 from .markets import World
-from .rest_answers import Answer, Query, Refused, empty, no_order, ok, page, wrong
+from .rest_answers import Answer, Query, ok
 from .rest_market import listed
 
 __all__ = ["AccountPages"]
-
-#: Seconds until everything is cancelled: 0 for never, else 10 to 120.
-TIME_OUT = re.compile(r"0|[1-9][0-9]|1[01][0-9]|120")
-
-TAG = re.compile(r"[0-9A-Za-z]{0,16}")
 
 
 class AccountPages:
@@ -44,10 +33,6 @@ class AccountPages:
             ("GET", "/api/v5/asset/currencies"): lambda account, query, body: ok(currency_rows(query)),
             ("GET", "/api/v5/account/balance"): self._balance,
             ("GET", "/api/v5/account/positions"): self._positions,
-            ("GET", "/api/v5/trade/order"): self._order,
-            ("GET", "/api/v5/trade/orders-pending"): lambda account, query, body: none_of(query, "ordId"),
-            ("GET", "/api/v5/trade/fills"): lambda account, query, body: none_of(query, "billId"),
-            ("POST", "/api/v5/trade/cancel-all-after"): self._cancel_all_after,
         }
 
     def _balance(self, account: Account, query: Query, body: bytes) -> Answer:
@@ -61,40 +46,6 @@ class AccountPages:
             arg["instId"] = query["instId"]
         rows = position_rows(account, self._world, arg)
         return ok([row for row in rows if query.get("posId") in (None, row["posId"])])
-
-    def _order(self, account: Account, query: Query, body: bytes) -> Answer:
-        if not query.get("instId"):
-            raise empty("instId")
-        if not (query.get("ordId") or query.get("clOrdId")):
-            raise empty("ordId")
-        raise no_order()
-
-    def _cancel_all_after(self, account: Account, query: Query, body: bytes) -> Answer:
-        asked = object_of(body)
-        timeOut, tag = str(asked.get("timeOut", "")), str(asked.get("tag", ""))
-        if not TIME_OUT.fullmatch(timeOut):
-            raise wrong("timeOut")
-        if not TAG.fullmatch(tag):
-            raise wrong("tag")
-        now_s = self._clock_ms() // 1000  # in seconds, unlike everything else
-        trigger = str(now_s + int(timeOut)) if timeOut != "0" else "0"
-        return ok([{"triggerTime": trigger, "tag": tag, "ts": str(now_s)}])
-
-
-def object_of(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a body is."""
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
-        raise Refused("50002", "JSON syntax error", 400)
-    return found
-
-
-def none_of(query: Query, name: str) -> Answer:
-    """Return a page of nothing, whose paging is checked all the same."""
-    return ok(page([], query, lambda row: str(row[name]), 100))
 
 
 def currency_rows(query: Query) -> list[dict[str, Any]]:

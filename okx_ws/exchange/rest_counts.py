@@ -34,6 +34,8 @@ MOST: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "/api/v5/account/positions": (10, 2000, ("user",)),
     "/api/v5/trade/orders-pending": (60, 2000, ("user",)),
     "/api/v5/trade/order": (60, 2000, ("user", "instId")),
+    "/api/v5/trade/orders-history": (40, 2000, ("user",)),
+    "/api/v5/trade/cancel-all-after": (1, 1000, ("user",)),
     "/api/v5/trade/fills": (60, 2000, ("user",)),
 }
 

@@ -93,8 +93,8 @@ def interest_row(world: World, market: Market) -> Push:
 def limit_row(market: Market) -> Push:
     """Return the row of ``price-limit``: 5 % around the mark price."""
     place = market.instrument
-    buy, sell = place.px(round(market.mark * 1.05)), place.px(max(1, round(market.mark * 0.95)))
-    return {"instId": place.instId, "buyLmt": buy, "sellLmt": sell, "enabled": True}
+    buy, sell = market.limits
+    return {"instId": place.instId, "buyLmt": place.px(buy), "sellLmt": place.px(sell), "enabled": True}
 
 
 def summary_row(world: World, market: Market) -> Push:

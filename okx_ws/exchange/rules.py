@@ -93,7 +93,7 @@ RULES: dict[str, Rule] = {
 COUNTED = ("orders", "account", "positions", "balance_and_position", "liquidation-warning", "account-greeks")
 MOST_CONNECTIONS = 30
 
-#: Where each order operation lives. This exchange matches no orders: it only says where and when they are refused.
+#: Where each order operation lives.
 OPERATIONS = {
     **dict.fromkeys(("order", "cancel-order", "amend-order", "mass-cancel"), "private"),
     **dict.fromkeys(("batch-orders", "batch-cancel-orders", "batch-amend-orders"), "private"),

@@ -25,9 +25,10 @@ from .fault_kinds import Site
 from .faults import Faults, Struck
 from .happenings import Happenings
 from .hub import Hub
-from .instruments import make_instruments
+from .instruments import make_instruments, preopen_row
 from .listeners import make_certificate
 from .markets import World
+from .order_desk import OrderDesk
 from .rest import RestDesk
 from .serving import PATHS, Serving
 
@@ -56,7 +57,7 @@ class LocalExchange(Directed):
         accounts: Who may log in; one account with `credentials` if not given.
         echo_error_ids: Repeat a request's id in an error (OKX's docs do, captures do not show it).
         strict: Keep OKX's limits: 3 new connections a second (HTTP 429), 480 requests an hour on one (60014),
-            and those of each REST endpoint (50011 with HTTP 429).
+            those of each REST endpoint (50011 with HTTP 429), and those of orders (50011, 50061).
         close_failed_logins: Close with 4001 after a login that failed.
 
     Raises:
@@ -83,19 +84,29 @@ class LocalExchange(Directed):
             raise ValueError(f"speed must be more than 0, not {speed!r}")
         self._host, self._tls = host, tls
         self.accounts = accounts if accounts is not None else [Account(demo=demo)]
+        #: Seconds added to the server's own clock.
+        self.clock_skew_s = 0.0
         now_ms = time.time_ns() // 1_000_000
-        self.world = World(make_instruments(now_ms, demo), now_ms, seed)
+        self.world = World(make_instruments(now_ms, demo), now_ms, seed, [preopen_row(demo)])
+        #: Takes orders; `delay_s` and `push_order` say how, and `pushes.copies` how often OKX repeats itself.
+        self.orders = OrderDesk(
+            self.world,
+            self.accounts,
+            clock_us=self._clock_us,
+            subscribers=lambda: [line.desk for line in self.hub.lines],
+            later=lambda delay_s, call: asyncio.get_running_loop().call_later(delay_s, call),
+            strict=strict,
+        )
         self.hub = Hub(
             self.world,
             {account.apiKey: account for account in self.accounts},
+            self.orders,
             demo,
             echo_error_ids=echo_error_ids,
             strict=strict,
             close_failed_logins=close_failed_logins,
         )
-        self.rest = RestDesk(self.world, self._clock_ms, self.hub.accounts, strict)
-        #: Seconds added to the server's own clock.
-        self.clock_skew_s = 0.0
+        self.rest = RestDesk(self.world, self._clock_ms, self.hub.accounts, strict, self.orders)
         self._happenings = Happenings()
         #: What is to go wrong, and what has.
         self.faults = Faults(self, seed)
@@ -260,4 +271,7 @@ class LocalExchange(Directed):
         await self._serving.run(context, started, self._stopping)
 
     def _clock_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + int(self.clock_skew_s * 1000)
+        return self._clock_us() // 1000
+
+    def _clock_us(self) -> int:
+        return time.time_ns() // 1000 + int(self.clock_skew_s * 1_000_000)

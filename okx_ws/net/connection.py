@@ -1,4 +1,4 @@
-"""`Connection`: one endpoint's link, kept up by one thread for as long as something is wanted.
+"""`Connection`: one link of an endpoint, kept up by one thread for as long as something is wanted.
 
 Law. The thread `okx-ws:<endpoint>` dials, runs the link, and waits the back-off; nobody else touches the socket, and
 nothing but the end of `_run` ends the thread. The session is touched under `mutex` only, never during I/O, a wait, or
@@ -11,35 +11,38 @@ user code. Other threads change wishes in the session and wake the thread.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from ..config import Credentials, Settings
-from ..errors import ConnectionLost, LoginError, ManagerClosed, OkxWsError
+from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError
 from ..events import Event
 from ..protocol.backoff import delay_before
-from ..protocol.budget import ConnectBudget
-from ..protocol.codes import CLOSE_CODES, FATAL_CLOSES, SLOW_CLOSES
+from ..protocol.calls import Call
+from ..protocol.codes import CLOSE_CODES, CROWDED_CLOSES, FATAL_CLOSES, SLOW_CLOSES
 from ..protocol.login import ClockState
 from ..protocol.routing import Outlet
 from ..protocol.session import LOGIN, PING, LinkFault, Session
 from ..protocol.subscriptions import Stream
 from .app import LinkApp, Loss
-from .dial import open_tcp, resolve
-from .proxy import open_tunnel, proxy_for
+from .opening import open_wire
 from .wire import Poller, Stopped, Waker, Wire, WireError
 
-__all__ = ["Connection", "Wish"]
+__all__ = ["Connection", "Owner", "Site", "Wish"]
 
 log = logging.getLogger(__name__)
 
 #: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
 SLICE_S = 1.0
+
+#: A link that others can do without is closed when nothing was subscribed on it for so long: who unsubscribes often
+#: subscribes something else next.
+LINGER_S = 30.0
 
 
 class Wish(NamedTuple):
@@ -60,84 +63,92 @@ class Wish(NamedTuple):
     snapshot_s: float | None = None
 
 
-#: Connects a second are counted here for the whole process, by (host, port), whichever manager asks.
-_budgets: dict[tuple[str, int], ConnectBudget] = {}
-_budgets_lock = threading.Lock()
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What the links of one endpoint have in common.
 
-
-def _forget_budgets() -> None:
-    global _budgets_lock
-    _budgets_lock = threading.Lock()  # a thread that the child does not have may hold the old one
-    _budgets.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_budgets)
-
-
-class Connection:
-    """The link of one endpoint.
-
-    Args:
+    Attributes:
         endpoint: Its name.
         url: Its address.
         settings: Times, limits, TLS.
         outlet_of: Makes the outlet of a route (see `Routes`); called under the mutex.
         tell: Takes events; called outside it.
-        failed: Called on the thread when the endpoint has become of no use; `failure` says why.
         raw: Gets every text that is no pong, beside and before the outlets; None: nobody does.
-        pong: Called on the thread with the payload of each control pong.
+        pong: Called on a link's thread with the payload of each control pong.
         login: Returns the text of a freshly signed login; None without credentials.
         credentials: Taken out of what OKX says before it is told.
         hint: Added to the remedy of a refused login.
         clock: What logins are signed with; None: the local clock.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        url: str,
-        settings: Settings,
-        outlet_of: Callable[[list[Any], Mapping[str, Any]], Outlet | None],
-        *,
-        tell: Callable[[Event], None],
-        failed: Callable[[], None],
-        raw: Outlet | None = None,
-        pong: Callable[[bytes], None] = lambda payload: None,
-        login: Callable[[], str] | None = None,
-        credentials: Credentials | None = None,
-        hint: str = "",
-        clock: ClockState | None = None,
-    ) -> None:
-        self.endpoint = endpoint
-        self.url = url
-        self._settings = settings
-        self._tell = tell
-        self._login = login
-        self._failed = failed
-        self._raw = raw
-        self._pong = pong
-        # Re-entrant: close() may come from a signal handler that interrupted this very thread inside.
-        self.mutex = threading.RLock()
-        #: Notified when an answer came, the link changed, or the end has come.
-        self.changed = threading.Condition(self.mutex)
+    endpoint: str
+    url: str
+    settings: Settings
+    outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None]
+    tell: Callable[[Event], None]
+    raw: Outlet | None = None
+    pong: Callable[[bytes], None] = lambda payload: None
+    login: Callable[[], str] | None = None
+    credentials: Credentials | None = None
+    hint: str = ""
+    clock: ClockState | None = None
+
+
+class Owner(Protocol):
+    """Whose connection it is; every call comes on the connection's thread."""
+
+    def failed(self, connection: Connection) -> None:
+        """It has become of no use; its `failure` says why. Called outside the mutex."""
+
+    def crowded(self, connection: Connection) -> bool:
+        """OKX closed it for too many subscriptions: move some away; return whether any could be. Under the mutex."""
+
+    def is_spare(self, connection: Connection) -> bool:
+        """Tell whether the endpoint can do without it, as soon as it has no subscriptions."""
+
+    def gone(self, connection: Connection) -> None:
+        """It was spare, and has ended. Called outside the mutex."""
+
+
+class Connection:
+    """One link of an endpoint.
+
+    Args:
+        site: What it shares with the endpoint's other links.
+        owner: Whose it is.
+        changed: Notified when an answer came, the link changed, or the end has come. Its lock is the mutex, and
+            re-entrant: close() may come from a signal handler that interrupted this very thread inside.
+    """
+
+    def __init__(self, site: Site, owner: Owner, changed: threading.Condition, mutex: threading.RLock) -> None:
+        self.site = site
+        self.endpoint, self.url, self._settings = site.endpoint, site.url, site.settings
+        self._owner = owner
+        self._tell = site.tell
+        self.mutex = mutex
+        self.changed = changed
         self.session = Session(
-            endpoint,
-            settings,
-            outlet_of,
-            credentials=credentials,
-            hint=f"tried {url}{hint}",
-            clock=clock,
+            site.endpoint,
+            site.settings,
+            site.outlet_of,
+            credentials=site.credentials,
+            hint=f"tried {site.url}{site.hint}",
+            clock=site.clock,
         )
         self._waker = Waker()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        #: It has ended, or is about to, since nobody needs it any more.
+        self.retired = False
+        #: Since when it has had no subscription (monotonic); None while it has one.
+        self._empty_since: float | None = None
         self._held_open = False
         #: Why the endpoint is of no use any more; None while it is. After a refused login, public channels that are
         #: subscribed here bring it back; any other failure is the end.
         self.failure: OkxWsError | None = None
         #: The newest reason for being down, for the texts of time-outs.
         self.last_error = ""
+        self.last_error_at = 0.0
         self._app: LinkApp | None = None
         #: Reconnect attempts since the last healthy link.
         self._attempt = 0
@@ -157,9 +168,13 @@ class Connection:
         What is known at once (a login that was refused before) is left for `tell_pending`.
         """
         with self.changed:
-            if self._stopping:
-                raise ManagerClosed("the manager is closed")
             streams = [self._want(wish) for wish in wishes]
+            self.start()
+        return streams
+
+    def start(self) -> None:
+        """What is wanted has changed: start the thread, or wake it."""
+        with self.changed:
             if isinstance(self.failure, LoginError) and self._needed:
                 self.failure = None
             if self._thread is None:
@@ -169,10 +184,10 @@ class Connection:
                 self._thread = thread
             self.changed.notify_all()
         self._waker.wake()
-        return streams
 
     def _want(self, wish: Wish) -> Stream:
         stream = self.session.subscribe(wish.arg, wish.needs_login, wish.holder, wish.max_silence)
+        stream.link = self
         if wish.snapshot_s is not None:
             self.session.want_snapshots(stream, wish.snapshot_s, time.monotonic())
         return stream
@@ -222,6 +237,72 @@ class Connection:
             raise ConnectionLost(f"{self.endpoint}: not connected")
         self._waker.wake()
 
+    def login_again(self) -> None:
+        """The key was replaced: log in with the new one, if there was a login; see `Session.login_again`."""
+        with self.changed:
+            self.session.login_again()
+            if isinstance(self.failure, LoginError):
+                self.failure = None
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def wait_login(self, until: float) -> None:
+        """Wait until it is logged in with the present key, or needs no login; until `until` (monotonic).
+
+        Raises:
+            LoginError, ConnectionLost, ManagerClosed: It never will be.
+            AckTimeout: Not in time; it goes on trying.
+        """
+        with self.changed:
+            while True:
+                ended = self.failure or self.session.login_error
+                if ended is not None:
+                    raise type(ended)(*ended.args)
+                if self.session.logged_in:
+                    return
+                left = until - time.monotonic()
+                if left <= 0:
+                    last = f"; last error: {self.last_error}" if self.last_error else ""
+                    raise AckTimeout(f"{self.endpoint}: not logged in in time{last}")
+                self.changed.wait(min(left, SLICE_S))
+
+    def call(self, call: Call) -> None:
+        """Have a call sent, once there is a link and a login, within its time; its `done` is told what became of it.
+
+        The link is had from now on, whether anything is subscribed or not: the next call shall not wait for it.
+
+        Raises:
+            ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
+        """
+        with self.changed:
+            if self._thread is None or not (self._held_open and self.session.login_wanted):
+                self.hold_open(login=True)
+            if self._stopping:
+                raise ManagerClosed("the manager is closed")
+            ended = self.failure or self.session.login_error
+            if ended is not None:
+                raise type(ended)(*ended.args)
+            self.session.calls.add(call)
+        self._waker.wake()
+
+    def expire_calls(self) -> float:
+        """End the calls whose time is up, link or not; return when the next one's is."""
+        with self.mutex:
+            calls = self.session.calls
+            calls.expire(time.monotonic())
+            due, calls.due = calls.due, 0.0  # the link shall look itself, for whose turn it is
+        self._settle_calls()
+        return due
+
+    def _settle_calls(self) -> None:
+        """Tell calls what became of them; outside every lock."""
+        calls = self.session.calls
+        if calls.settled:
+            with self.mutex:
+                settled, calls.settled = calls.settled, []
+            for call, outcome in settled:
+                call.done(call, outcome)
+
     def nudge(self) -> None:
         """Something outside has changed that requests may wait for."""
         with self.mutex:
@@ -242,6 +323,17 @@ class Connection:
             self._stopping = True
             if self._thread is None:  # it was never needed, or could not be started
                 self.failure = ManagerClosed("the manager is closed")
+                self._waker.close()  # no call waits: the first one starts the thread
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def give_up(self, error: ConnectionLost) -> None:
+        """Ask the thread to end, since the endpoint has failed; returns at once."""
+        with self.changed:
+            if self.failure is None:
+                self.failure = error
+            self._stopping = True
+            if self._thread is None:
                 self._waker.close()
             self.changed.notify_all()
         self._waker.wake()
@@ -272,11 +364,14 @@ class Connection:
                     if not self._stopping:
                         self._after(loss)
                 except Exception as exc:  # a bug of ours must cost an attempt, not the thread: others wait for it
+                    self.last_error_at = time.monotonic()
                     self.last_error = f"internal error: {exc!r}"
                     log.exception("%s: the connection's own code failed", self.endpoint)
                     self._pause(SLICE_S)
         finally:
-            if self._stopping:
+            if self.retired:
+                self._owner.gone(self)
+            elif self._stopping:
                 self._fail(ManagerClosed("the manager is closed"))
             self._waker.close()
 
@@ -286,8 +381,23 @@ class Connection:
             while not self._stopping and not isinstance(self.failure, ConnectionLost):
                 if self._needed and not self._still_congested():
                     return True
+                self._retire_at(time.monotonic())
                 self.changed.wait(SLICE_S)
         return False
+
+    def _retire_at(self, now: float) -> float:
+        """End, if nobody has needed this link for a while; return when to ask again. Under the mutex."""
+        if len(self.session.subscriptions) or self._held_open or not self._owner.is_spare(self):
+            self._empty_since = None
+            return float("inf")
+        if self._empty_since is None:
+            self._empty_since = now
+        if now >= self._empty_since + LINGER_S and not self._stopping:
+            self.retired = self._stopping = True
+            log.info(
+                "%s: a link is closed, since nothing is left on it (connId %s)", self.endpoint, self.session.conn_id
+            )
+        return self._empty_since + LINGER_S
 
     @property
     def _needed(self) -> bool:
@@ -300,7 +410,7 @@ class Connection:
         wire: Wire | None = None
         try:
             poller = Poller(self._waker, lambda: self._stopping)
-            wire = self._dial(poller)
+            wire = open_wire(self.url, settings, poller, self._waker)
             self._app = app = LinkApp(self.url, wire, self, settings.max_message_bytes)
             app.run_forever(ping_interval=settings.ping_interval)
             return app.loss or Loss(1006, "the upgrade failed", opened=False)
@@ -321,48 +431,14 @@ class Connection:
                 wire.close()
             if poller is not None:
                 poller.close()
-
-    def _dial(self, poller: Poller) -> Wire:
-        """Connect, with TLS if the address says so; `connect_timeout` does not count the wait for a free place."""
-        parts = urlsplit(self.url)
-        host = str(parts.hostname)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        deadline = time.monotonic() + self._settings.connect_timeout
-        proxy = proxy_for(self.url, self._settings.proxy)
-        first = (host, port) if proxy is None else (proxy.host, proxy.port)
-        addresses = resolve(*first, poller, self._waker, deadline)
-        target = host
-        if proxy is not None and proxy.scheme == "socks5":
-            target = resolve(host, port, poller, self._waker, deadline)[0][4][0]
-        deadline += self._wait_for_place(host, port, poller)
-        sock = open_tcp(addresses, poller, self._waker, deadline)
-        wire = Wire(sock, poller, self._waker, self._settings.write_timeout)
-        try:
-            wire.deadline = deadline
-            if proxy is not None:
-                open_tunnel(wire, proxy, target, port)
-            if parts.scheme == "wss":
-                wire.start_tls(self._settings.tls, host)
-        except BaseException:
-            wire.close()
-            raise
-        return wire
-
-    def _wait_for_place(self, host: str, port: int, poller: Poller) -> float:
-        """Keep within OKX's connects a second; return the seconds waited."""
-        now = time.monotonic()
-        with _budgets_lock:
-            start = _budgets.setdefault((host, port), ConnectBudget()).reserve(self._settings.limits, now)
-        while time.monotonic() < start:
-            poller.wait(start)
-            self._waker.clear()
-        return start - now
+            self._settle_calls()
 
     def _after(self, loss: Loss) -> None:
         """Tell a loss, and wait before the next attempt, or give the endpoint up."""
         now = time.monotonic()
         meaning = CLOSE_CODES.get(loss.code, "")
         self.last_error = text = loss.reason or meaning
+        self.last_error_at = now
         if loss.opened:
             self._tell(Event("disconnected", self.endpoint, code=str(loss.code), msg=text))
             if now - self._up_at >= self._settings.backoff.healthy_s:
@@ -370,8 +446,11 @@ class Connection:
         with self.changed:
             # A login that was refused with something to retry may be followed by a close; the key is still good.
             fatal = loss.code in FATAL_CLOSES and not (loss.code == 4001 and self.session.login_pending)
+            fatal = fatal and not self.session.old_key
             if fatal and self.session.login_error is None:
                 self.session.refuse_login(str(loss.code), text)
+            # What was too much is moved, so that coming back at once does not repeat it.
+            split = loss.code in CROWDED_CLOSES and self._owner.crowded(self)
             needed = self._needed
             events = self._take_events()
             if self.session.login_error is not None and not needed:
@@ -379,17 +458,16 @@ class Connection:
                 self.changed.notify_all()
         self._tell_all(events)
         if self.failure is not None:
-            self._failed()
+            self._owner.failed(self)
         elif not self._settings.reconnect:
             self._fail(ConnectionLost(f"{self.endpoint}: {text} (reconnect=False)"))
         elif needed:
-            self._back_off(loss, text)
+            self._back_off(loss.code in SLOW_CLOSES and not split, text)
 
-    def _back_off(self, loss: Loss, text: str) -> None:
+    def _back_off(self, slow: bool, text: str) -> None:
         self._attempt += 1
         policy = self._settings.backoff
         # Jitter spreads clients, it guards no secret. What repeats itself is tried at the longest distance.
-        slow = loss.code in SLOW_CLOSES
         delay = policy.cap_s if slow else delay_before(self._attempt, policy, random.random())  # noqa: S311
         self._tell(Event("reconnecting", self.endpoint, attempt=self._attempt, delay_s=delay, msg=text))
         self._pause(delay)
@@ -402,9 +480,11 @@ class Connection:
 
     def _fail(self, error: OkxWsError) -> None:
         with self.changed:
-            self.failure = error
+            self.failure = self.failure if isinstance(self.failure, ConnectionLost) else error
+            self.session.calls.end(error)
             self.changed.notify_all()
-        self._failed()
+        self._settle_calls()
+        self._owner.failed(self)
 
     # ------------------------------------------------------------------ what the link tells (LinkOwner)
 
@@ -427,8 +507,8 @@ class Connection:
             events = self._take_events()
             urgent = session.due == 0.0
         self._tell_all(events)
-        if self._raw is not None:
-            batches = [(self._raw, [payload for payload in payloads if payload != b"pong"]), *batches]
+        if self.site.raw is not None:
+            batches = [(self.site.raw, [payload for payload in payloads if payload != b"pong"]), *batches]
         for outlet, batch in batches:
             if outlet.deliver(batch):
                 self._congested.append(outlet)
@@ -437,7 +517,7 @@ class Connection:
 
     def control_pong(self, payload: bytes) -> None:
         """A control pong proves nothing (see `Heartbeat`), but somebody may want to know."""
-        self._pong(payload)
+        self.site.pong(payload)
 
     def serve(self, now: float, idle: bool) -> float:
         """Send what the session has to send."""
@@ -448,8 +528,8 @@ class Connection:
                 life = app.reader.life_at()
                 if life is not None:
                     self.session.heartbeat.life(life)
-                texts = self.session.pump(now, idle)
-                due = self.session.due
+                texts = self.session.pump(now, idle, room=not app.wire.unsent)
+                due = min(self.session.due, self._retire_at(now))
         finally:
             with self.mutex:
                 events = self._take_events()
@@ -463,9 +543,9 @@ class Connection:
 
     def _sign(self) -> str:
         """Return a login signed now; outside the mutex, since it may call users' code."""
-        assert self._login is not None  # the session asks for logins only with credentials
+        assert self.site.login is not None  # the session asks for logins only with credentials
         try:
-            return self._login()
+            return self.site.login()
         except Exception as exc:
             log.exception("%s: the login could not be made", self.endpoint)
             raise LinkFault(f"the login could not be made: {type(exc).__name__}") from exc
@@ -499,13 +579,23 @@ class Connection:
         return events
 
     def _tell_all(self, events: list[Event]) -> None:
+        """Tell what the session has said, and calls what became of them; outside every lock."""
         for event in events:
             self._tell(event)
+        self._settle_calls()
 
     @property
     def paused(self) -> bool:
         """Reading has stopped, since a queue is full."""
         return self._paused_at is not None
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What `stats` adds up over the links of an endpoint. Under the mutex."""
+        session = self.session
+        return Counter(
+            connects=self.connects, messages=session.messages, bytes=self.bytes_in, malformed=session.malformed
+        )
 
     @property
     def bytes_in(self) -> int:

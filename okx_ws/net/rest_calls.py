@@ -136,8 +136,6 @@ class RestCalls:
     ) -> None:
         self._transport = transport
         self._credentials = credentials
-        #: Whose requests are counted; not the key itself, which stays where it is.
-        self._user = hashlib.sha256(credentials.apiKey.encode()).hexdigest() if credentials else ""
         self._clock: Time = clock or LocalTime()
         self._local = clock is None
         #: Raises if no call may be made now.
@@ -177,7 +175,7 @@ class RestCalls:
         target, text = target_of(path, texts), body_of(body)
         if signed is None:
             signed = not is_public(path)
-        key = limit_key(method, path, {**texts, **_texts_in(body)}, self._user)
+        key = limit_key(method, path, {**texts, **_texts_in(body)}, self._user())
         ask = _Ask(method, path, target, text, signed, key, until)
         self.guard()
         if signed:
@@ -201,6 +199,11 @@ class RestCalls:
             self._pause(delay)
         assert error is not None  # only a failure leads here
         raise error
+
+    def _user(self) -> str:
+        """Return whose requests are counted; not the key itself, which stays where it is."""
+        credentials = self._credentials
+        return hashlib.sha256(credentials.apiKey.encode()).hexdigest() if credentials else ""
 
     def _send(self, ask: _Ask) -> list[Any]:
         headers = None

@@ -27,6 +27,7 @@ def login_request(credentials: Credentials, timestamp_s: float) -> str:
 
     Never log the result: it holds the key, the passphrase and a signature.
     """
+    credentials = credentials.frozen()
     timestamp = str(int(timestamp_s))  # whole seconds, as a string; REST wants ISO-8601 instead
     login = {
         "apiKey": credentials.apiKey,
@@ -56,6 +57,7 @@ def rest_headers(credentials: Credentials, timestamp_s: float, method: str, targ
 
     Never log the result: it holds the key, the passphrase and a signature.
     """
+    credentials = credentials.frozen()
     at = datetime.datetime.fromtimestamp(timestamp_s, datetime.timezone.utc)
     timestamp = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return SignedHeaders(

@@ -6,15 +6,18 @@ OKX writes numbers as JSON strings, and its sequence numbers as 64-bit integers:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
+
+from ..errors import UsageError
 
 __all__ = [
     "HEAD_END",
     "arg_key",
     "arg_text",
+    "call_text",
     "classify",
     "data_head_arg",
     "decode",
@@ -95,6 +98,19 @@ def arg_text(arg: Mapping[str, str]) -> str:
 def request(op: str, arg_texts: Iterable[str], id: str) -> str:
     """Return the text of a subscribe or unsubscribe request for args that are already JSON texts."""
     return f'{{"id":"{id}","op":"{op}","args":[{",".join(arg_texts)}]}}'
+
+
+def call_text(id: str, op: str, args: Sequence[Mapping[str, Any]], expTime: str | None) -> str:
+    """Return the text of a request that is answered by a reply.
+
+    Raises:
+        UsageError: It holds what JSON has no word for: a lone surrogate, a number of more than 64 bits.
+    """
+    until = {} if expTime is None else {"expTime": expTime}
+    try:
+        return orjson.dumps({"id": id, "op": op, **until, "args": args}).decode()
+    except orjson.JSONEncodeError as exc:
+        raise UsageError(f"{op} cannot be sent: {exc}") from exc
 
 
 # 60018 names the arg in its text: "…channel:index-tickers, instId:NEAR-USDT-SWAP doesn't exist…"; older servers put no

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "CHANNEL_CODES",
     "CLOSE_CODES",
+    "CROWDED_CLOSES",
     "FATAL_CLOSES",
     "LOGIN_CODES",
     "REST_BUSY_CODES",
@@ -16,6 +17,7 @@ __all__ = [
     "REST_LIMIT_CODES",
     "RETRY_CODES",
     "SLOW_CLOSES",
+    "UNKNOWN_CODES",
     "WHOLE_REQUEST_CODES",
     "remedy",
 ]
@@ -34,6 +36,9 @@ LOGIN_RETRY_CODES = frozenset({"60014", "60023", "63999", "50001", "50011", "500
 
 #: The refusal concerns the request as a whole, not one of its args.
 WHOLE_REQUEST_CODES = frozenset({"60012", "60014", "60019"})
+
+#: OKX itself does not know whether an order was carried out.
+UNKNOWN_CODES = frozenset({"50004", "50026"})
 
 #: REST: busy, unavailable, or a time-out of OKX's own: the same question is right, later.
 REST_BUSY_CODES = frozenset({"50001", "50004", "50013", "50026"})
@@ -63,6 +68,9 @@ CLOSE_CODES = {
 
 #: No reconnect mends these: the key must change first.
 FATAL_CLOSES = frozenset({4001, 4007})
+
+#: Too many subscriptions on one link: some have to move to another one.
+CROWDED_CLOSES = frozenset({4008, 4009})
 
 #: Coming back at once would only repeat them: the longest delay applies.
 SLOW_CLOSES = frozenset({1009, 4002, 4003, 4008, 4009})
@@ -99,6 +107,8 @@ REMEDIES = {
     "50113": "check the secret key",
     "50119": "a good key gets this on the wrong host: it may belong to another region",
     "50120": "the key lacks the permission for this",
+    "50036": "its expTime had passed before it arrived",
+    "50037": "its expTime passed before it was carried out",
     "51000": "a parameter is wrong or missing",
     "51001": "check the instrument's spelling, and that it exists and is not expired",
     "50101": "the key is for the other environment: a demo key needs sandbox=True, a live key sandbox=False",

@@ -110,6 +110,11 @@ class Login:
             self._clock.want()
         return max(self.not_before, self._clock_until)
 
+    def renew(self) -> None:
+        """There is a new key: whatever became of the old one, ask anew."""
+        self.state, self.error, self.answer_by = "none", None, float("inf")
+        self.not_before, self._refusals, self._resynced = 0.0, 0, False
+
     @property
     def on_local_time(self) -> bool:
         """The next login is signed with the local clock though OKX's was wanted."""

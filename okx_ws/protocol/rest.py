@@ -17,7 +17,17 @@ from urllib.parse import quote, urlencode
 from ..errors import ConnectionLost, OkxWsError, RestError, UsageError
 from .codes import REST_BUSY_CODES, REST_CLOCK_CODES, REST_LIMIT_CODES, remedy
 
-__all__ = ["Verdict", "body_of", "is_public", "read_answer", "target_of", "texts_of", "verdict_on"]
+__all__ = [
+    "Verdict",
+    "body_of",
+    "is_public",
+    "plain_of",
+    "read_answer",
+    "target_of",
+    "text_of",
+    "texts_of",
+    "verdict_on",
+]
 
 #: What a failure asks for: the same again after a while, the same once there is room, a look at the clock, or nothing.
 Verdict = Literal["again", "full", "clock", "final"]
@@ -119,7 +129,7 @@ def body_of(body: object) -> str:
         return ""
     if not isinstance(body, (Mapping, list, tuple)):
         raise UsageError(f"body must be a dict or a list of dicts, not {type(body).__name__}")
-    text = json.dumps(_plain("body", body), separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(plain_of("body", body), separators=(",", ":"), ensure_ascii=False)
     try:
         text.encode()
     except UnicodeEncodeError as exc:
@@ -127,14 +137,15 @@ def body_of(body: object) -> str:
     return text
 
 
-def _plain(name: str, value: object) -> Any:
+def plain_of(name: str, value: object) -> Any:
+    """Return a value as JSON says it: without floats, a Decimal as a text, without what is None in an object."""
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise UsageError(f"{name} has the key {key!r}: keys must be str")
-        return {key: _plain(f"{name}[{key!r}]", item) for key, item in value.items() if item is not None}
+        return {key: plain_of(f"{name}[{key!r}]", item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
-        return [_plain(f"{name}[{number}]", item) for number, item in enumerate(value)]
+        return [plain_of(f"{name}[{number}]", item) for number, item in enumerate(value)]
     if isinstance(value, (str, int)):  # a bool is an int, and JSON's true is OKX's
         return value
     if isinstance(value, Decimal):

@@ -6,9 +6,10 @@ when it is too much.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
+
+from .windows import Windows
 
 __all__ = ["LIMITS", "Limit", "LimitKey", "RestBudget", "limit_key"]
 
@@ -48,12 +49,6 @@ LIMITS = {
     "/api/v5/trade/account-rate-limit": Limit(1, 1.0, user=True),
 }
 
-#: OKX counts when a request arrives, we when it leaves: our windows are a little longer than its.
-MARGIN = 1.1
-
-#: Windows that are remembered before those that are over are thrown away.
-MANY = 1000
-
 LimitKey = tuple[str, ...]
 
 
@@ -72,8 +67,7 @@ class RestBudget:
     """When requests may go. Told the time, monotonic seconds; not thread-safe."""
 
     def __init__(self) -> None:
-        #: When the newest requests of a key went, or will go; as many as its limit.
-        self._times: dict[LimitKey, deque[float]] = {}
+        self._windows = Windows()
 
     def reserve(self, key: LimitKey, now: float, latest: float) -> float | None:
         """Take the next free place and return its time, `now` or later.
@@ -82,24 +76,15 @@ class RestBudget:
         """
         if not key:
             return now
-        limit, times = LIMITS[key[0]], self._window(key, now)
-        at = now if len(times) < limit.most else max(now, times[0] + limit.window_s * MARGIN)
+        limit = LIMITS[key[0]]
+        at = self._windows.ready_at(key, limit.most, limit.window_s, now)
         if at > latest:
             return None
-        times.append(at)
+        self._windows.take(key, limit.most, limit.window_s, at)
         return at
 
     def full(self, key: LimitKey, now: float) -> None:
         """OKX has said that a window is full, whatever we have counted (another process may share it)."""
         if key:
-            times = self._window(key, now)
-            times.extend([max(now, *times) if times else now] * LIMITS[key[0]].most)
-
-    def _window(self, key: LimitKey, now: float) -> deque[float]:
-        if key not in self._times and len(self._times) >= MANY:
-            self._times = {
-                known: times
-                for known, times in self._times.items()
-                if times and times[-1] + LIMITS[known[0]].window_s * MARGIN > now
-            }
-        return self._times.setdefault(key, deque(maxlen=LIMITS[key[0]].most))
+            limit = LIMITS[key[0]]
+            self._windows.fill(key, limit.most, limit.window_s, now)

@@ -68,11 +68,11 @@ class Routes:
 
     Args:
         subscriptions: Where streams are looked up.
-        outlet_of: Makes the outlet for the holders of these streams and a push's arg; must not block.
+        outlet_of: Makes the outlet for these streams and a push's arg, None if nobody holds them; must not block.
     """
 
     def __init__(
-        self, subscriptions: Subscriptions, outlet_of: Callable[[list[Any], Mapping[str, Any]], Outlet | None]
+        self, subscriptions: Subscriptions, outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None]
     ) -> None:
         self._subscriptions = subscriptions
         self._outlet_of = outlet_of
@@ -125,14 +125,20 @@ class Routes:
         """A stream was forgotten."""
         self._drop(stream.routes[:])
 
+    def inherit(self, stream: Stream, routes: list[Route]) -> None:
+        """A stream came from another session, where these were its routes: keep what they knew of its messages."""
+        for known in routes:
+            route = self.of_arg(known.arg)
+            if stream in route.streams and known.last_at > route.last_at:
+                route.last, route.last_at = known.last, known.last_at
+
     def reconnect(self, streams: list[Stream] | None = None) -> None:
         """Make the outlets anew, of routes to these streams or of all: holders or handlers have changed."""
         for route in self._by_arg.values() if streams is None else [r for s in streams for r in s.routes]:
             self._connect(route)
 
     def _connect(self, route: Route) -> None:
-        holders = [holder for stream in route.streams for holder in stream.holders]
-        route.outlet = self._outlet_of(holders, route.arg) if holders else None
+        route.outlet = self._outlet_of(route.streams, route.arg)
 
     def _drop(self, routes: list[Route]) -> None:
         for route in routes:

@@ -15,6 +15,7 @@ from ..errors import ExchangeError, LoginError, SubscribeError
 from ..events import Event
 from . import codec, gaps
 from .budget import RequestBudget, chunks
+from .calls import Calls, is_own
 from .codes import RETRY_CODES, remedy
 from .heartbeat import Heartbeat
 from .login import ClockState, Login, retry_delay
@@ -71,7 +72,7 @@ class Session:
         self,
         endpoint: str,
         settings: Settings,
-        outlet_of: Callable[[list[Any], Mapping[str, Any]], Outlet | None],
+        outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None],
         *,
         credentials: Credentials | None = None,
         hint: str = "",
@@ -83,6 +84,8 @@ class Session:
         self._login = Login(bool(credentials), hint, clock)
         self.subscriptions = Subscriptions()
         self._asked = Requests(self.subscriptions)
+        #: Requests that are answered by a reply: orders and the like.
+        self.calls = Calls()
         self.routes = Routes(self.subscriptions, outlet_of)
         self._sorter = Sorter(self.routes, settings.markers)
         #: Told and not yet taken by the owner.
@@ -106,6 +109,10 @@ class Session:
         self._silence_at = float("inf")
         #: A login is wanted even if nothing that is subscribed needs one.
         self.login_wanted = False
+        #: The key was replaced while this link was logged in with the old one: it is ended once its calls are answered.
+        self._outdated = False
+        #: The present or last link knew only a key that was replaced: what OKX said of its key says nothing any more.
+        self.old_key = False
         self._last_op = ""
         #: Messages that could not be read, over all links.
         self.malformed = 0
@@ -143,6 +150,17 @@ class Session:
                 if stream.wire == "off":
                     self._forget(stream)
             self._dirty = True
+
+    def give(self, stream: Stream, other: Session) -> None:
+        """Have `other` carry on with a stream, its hole with it; only while this session has no link."""
+        routes = stream.routes[:]
+        self.routes.removed(stream)
+        self.subscriptions.forget(stream)
+        other.subscriptions.add(stream)
+        other.routes.changed()
+        other.routes.inherit(stream, routes)
+        other._silence_at = 0.0
+        other._dirty = True
 
     def want_snapshots(self, stream: Stream, within_s: float, now: float) -> None:
         """Somebody needs a snapshot of `stream`, now and with each acknowledgement, `within_s` seconds after it."""
@@ -184,7 +202,7 @@ class Session:
 
     def link_up(self, now: float, ping_interval: float) -> None:
         """A link is open that pings after `ping_interval` seconds; what is wanted goes out with the next `pump`."""
-        self.up, self.conn_id = True, None
+        self.up, self.conn_id, self.old_key = True, None, False
         self._up_since = now
         self.heartbeat = Heartbeat(ping_interval, self._settings.pong_timeout, now)
         self._budget = RequestBudget(self._settings.limits)
@@ -199,7 +217,10 @@ class Session:
                 self._begin_hole(stream, "disconnect")
         self._outbox.clear()
         self._login.link_lost()
+        if self._outdated:
+            self.login_again()
         self._asked.clear()
+        self.calls.link_lost()
         for stream in self.subscriptions.link_lost():
             self.routes.removed(stream)
 
@@ -219,6 +240,29 @@ class Session:
         for stream in self.subscriptions:
             if stream.needs_login and stream.wanted:
                 self._fail(stream, error)
+        self.calls.end(error)
+
+    def login_again(self) -> None:
+        """There is a new key: log in with it, and ask again for what the old one was refused.
+
+        OKX knows no second login on a link: one that is logged in is ended as soon as no call on it is under way.
+        """
+        self._outdated = self.up and self._login.state in ("asked", "done")
+        self.old_key = self._outdated or not self.up
+        self._dirty = True
+        if self._outdated:
+            return
+        self._login.renew()
+        for stream in self.subscriptions:
+            if isinstance(stream.refusal, LoginError):
+                stream.refusal = None
+        self.routes.changed()
+
+    @property
+    def logged_in(self) -> bool:
+        """With the present key, or nothing asks for it."""
+        asked = self.login_wanted or any(stream.needs_login and stream.wanted for stream in self.subscriptions)
+        return not self._outdated and (not asked or self._login.state == "done")
 
     @property
     def login_pending(self) -> bool:
@@ -258,7 +302,7 @@ class Session:
         elif kind == "ping":
             self._outbox.append("pong")
         elif kind == "reply":
-            self._notice(content, f"a reply nobody waits for: op {content['op']}")
+            self._replied(content)
         elif kind == "repaired":
             content.stalls = 0
             self._tell("repaired", content, msg="messages flow again")
@@ -271,6 +315,22 @@ class Session:
             arg = codec.data_head_arg(content.partition(codec.HEAD_END)[0])
             told = f"{why}: {first_words(content, self._credentials)!r}"
             self.events.append(Event("malformed", self.endpoint, arg, msg=told, conn_id=self.conn_id))
+
+    def _replied(self, message: dict[str, Any]) -> None:
+        if self.calls.replied(message):
+            self._dirty = self._dirty or self._outdated  # which waits for the last reply
+            return
+        if is_own(message.get("id")):
+            self._late_reply(message)
+        else:  # sent by hand
+            self._notice(message, f"a reply nobody waits for: op {message['op']}")
+
+    def _late_reply(self, message: dict[str, Any]) -> None:
+        """An answer to a call that is over: its outcome was told as unknown, and now it is known."""
+        code = str(message.get("code", ""))
+        told = f"the answer to {message.get('op', 'a call')} {message['id']} came when its call was over"
+        data = self._credentials.blot_frame(message)
+        self.events.append(Event("late_reply", self.endpoint, code=code, msg=told, conn_id=self.conn_id, data=data))
 
     # ------------------------------------------------------------------ events of the server
 
@@ -369,12 +429,21 @@ class Session:
         if self._login.is_answer(code, msg, id, self._asked.waiting):
             self._login_refused(code, msg, now)
             return
+        if self.calls.refused(code, self._credentials.blot(msg), id):
+            if code == "60011":
+                self._login.link_lost()  # whatever we thought, nobody is logged in
+            return
+        if is_own(id):
+            self._late_reply(message)
+            return
         hits = self._asked.refused(code, msg, id, self._login.state == "done")
         if not hits and not self._asked.waiting:
             self._notice(message, msg)
         self._refuse_all(hits + self._asked.eliminated(), now)
 
     def _login_refused(self, code: str, msg: str, now: float) -> None:
+        if self._outdated:  # it was about the old key
+            return
         if code == "60031":  # "no multiple or repeated login": we are logged in already
             self._login.accepted()
             return
@@ -468,8 +537,8 @@ class Session:
 
     # ------------------------------------------------------------------ what to send
 
-    def pump(self, now: float, idle: bool = True) -> list[str]:
-        """Return the texts to send now; `idle`: all that has arrived has been told.
+    def pump(self, now: float, idle: bool = True, room: bool = True) -> list[str]:
+        """Return the texts to send now; `idle`: all that has arrived has been told; `room`: see `Calls.pump`.
 
         `PING` among them: a control ping goes with it. `LOGIN` stands for a login, signed when it is sent: making one
         may call users' code, which must not run under the owner's mutex.
@@ -491,6 +560,9 @@ class Session:
             self._listen(now)
         if self._dirty or now >= self._look_at:
             texts += self._requests(now)
+        texts += self.calls.pump(now, self._login.state == "done" and not self._outdated, room)
+        if self._outdated and not self.calls.in_flight:
+            raise LinkFault("the key was replaced: a new link logs in with the new one")
         if self._login.error is not None and not self.needed:
             raise LinkFault("the login was refused, and nothing else is wanted here")
         return texts
@@ -509,7 +581,7 @@ class Session:
         """When `pump` has something to do, if nothing happens before."""
         if self._dirty or self._outbox:
             return 0.0
-        return min(self.heartbeat.due, self._look_at, self._login.answer_by, self._silence_at)
+        return min(self.heartbeat.due, self._look_at, self._login.answer_by, self._silence_at, self.calls.due)
 
     def _requests(self, now: float) -> list[str]:
         """Bring wishes and wire together: give up overdue answers, then log in, unsubscribe, subscribe."""

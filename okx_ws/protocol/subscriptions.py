@@ -58,6 +58,7 @@ class Stream:
             has come since: what is missing begins here (Unix ms); None if nothing is missing.
         hole_cause: Why: ``"disconnect"``, ``"stall"`` or ``"sequence"``.
         routes: What feeds it (see `routing.Route`).
+        link: The link it is on; opaque here.
         past: Messages of routes that are gone.
     """
 
@@ -74,6 +75,7 @@ class Stream:
         "hole_since_ms",
         "holders",
         "key",
+        "link",
         "max_silence",
         "needs_login",
         "not_before",
@@ -113,6 +115,7 @@ class Stream:
         self.hole_since_ms: int | None = None
         self.hole_cause = "disconnect"
         self.routes: list[Any] = []
+        self.link: Any = None
         self.past = 0
 
     @property
@@ -173,7 +176,7 @@ class Subscriptions:
         stream = self._streams.get(identity)
         new = stream is None
         if stream is None:
-            stream = self._add(Stream(arg, needs_login))
+            stream = self.add(Stream(arg, needs_login))
         elif stream.refusal is not None:
             stream.refusal = None
             stream.attempts, stream.not_before, stream.hole_since_ms = 0, 0.0, None
@@ -182,11 +185,12 @@ class Subscriptions:
 
     def adopt(self, arg: Mapping[str, str]) -> Stream:
         """Add a stream that nobody wants but the server has, so that it can be told."""
-        stream = self._add(Stream(arg, False))
+        stream = self.add(Stream(arg, False))
         stream.wire = "on"
         return stream
 
-    def _add(self, stream: Stream) -> Stream:
+    def add(self, stream: Stream) -> Stream:
+        """Know a stream."""
         self._streams[frozenset(stream.arg.items())] = stream
         self._by_key.setdefault(stream.key, []).append(stream)
         return stream

@@ -82,7 +82,7 @@ def test_pings_that_nobody_reads_the_answers_of_do_not_fill_memory(peer, connect
     ws = connect(urls=peer(flood(frame(b"x" * 125, PING) * 1000)).urls)
     ws.subscribe("trades", instId="BTC-USDT").wait(5)
     eventually(lambda: ws.stats()["endpoints"]["public"]["bytes"] > 30_000_000, timeout=30)
-    assert ws._connections["public"]._app.wire.unsent < 100_000
+    assert ws._lines["public"].connections[0]._app.wire.unsent < 100_000
 
 
 def test_fragments_of_a_message_are_life(peer, connect):

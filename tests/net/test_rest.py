@@ -10,7 +10,6 @@ import responses
 import trustme
 
 from okx_ws import ConnectionLost, RestError
-from okx_ws.net import rest
 from okx_ws.net.rest import RestTransport
 from tests.web import GOOD, http, mute
 
@@ -156,7 +155,7 @@ def test_a_host_that_cannot_be_reached_costs_the_deadline(black_hole):
 
 def test_an_answer_without_end_is_cut(plain, monkeypatch):
     """Acceptance 89: memory is bounded too."""
-    monkeypatch.setattr(rest, "MAX_ANSWER_BYTES", 1_000_000)
+    monkeypatch.setattr("okx_ws.net.http.MAX_ANSWER_BYTES", 1_000_000)
     with pytest.raises(ConnectionLost, match="longer than 1000000 bytes"):
         plain(flood).ask("GET", PATH, time.monotonic() + 5)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from okx_ws.protocol import rest_limits
+from okx_ws.protocol import windows
 from okx_ws.protocol.rest_limits import LIMITS, RestBudget, limit_key
 
 TICKER = limit_key("GET", "/api/v5/market/ticker", {"instId": "BTC-USDT"}, "")
@@ -70,8 +70,8 @@ def test_what_is_in_no_table_is_not_held_back():
 
 def test_windows_that_are_over_are_forgotten(monkeypatch):
     """A bot that asks for each of ten thousand instruments does not grow for ever."""
-    monkeypatch.setattr(rest_limits, "MANY", 10)
+    monkeypatch.setattr(windows, "MANY", 10)
     budget = RestBudget()
     for number in range(100):
         budget.reserve(limit_key("GET", "/api/v5/public/mark-price", {"instId": str(number)}, ""), number, FOREVER)
-        assert len(budget._times) <= 11
+        assert len(budget._windows._known) <= 11

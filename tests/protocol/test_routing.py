@@ -18,9 +18,13 @@ class Bench:
         self.outlets = {}
         self.routes = Routes(
             self.subscriptions,
-            lambda holders, arg: self.outlets.setdefault("+".join(holders), Named("+".join(holders))),
+            self.outlet_of,
         )
         self.sorter = Sorter(self.routes, markers=False)
+
+    def outlet_of(self, streams, arg):
+        name = "+".join(holder for stream in streams for holder in stream.holders)
+        return self.outlets.setdefault(name, Named(name)) if name else None
 
     def want(self, name, **arg):
         stream, new = self.subscriptions.want(arg, False, name)

@@ -31,7 +31,7 @@ class Wired:
         self.session = Session(
             "public",
             Settings(**settings),
-            lambda holders, arg: self.box,
+            lambda streams, arg: self.box if any(stream.holders for stream in streams) else None,
             credentials=Credentials("SECRET", "hidden", "phrase") if credentials else None,
             hint="tried wss://here",
             clock=clock,

@@ -1,0 +1,345 @@
+"""One stream out of several lines: what comes over two or more links, each message once, in order, nothing lost.
+
+A *line* is the same subscription on one of several links: the old and the new one of a hand-over, or those of redundant
+lines. Each brings the messages of the stream in their order, from where it began; what the others brought before is not
+repeated. So the first to bring a message is right, if it is proven that it has not run ahead of one that is still under
+way on another line.
+
+Law. At any time the lines that are *joined* are those proven to continue what was delivered. The others' messages are
+held.
+
+    state   | event                                           | what follows
+    --------+-------------------------------------------------+-----------------------------------------------------
+    –       | `enter`, and no line is joined                  | → joined: it leads, since nobody else does
+    –       | `enter`                                         | → holding
+    holding | it brings what was delivered, or the very next  | → joined; what it held and nobody has delivered, is
+    holding | what was delivered reaches what it holds        | → joined; what it holds beyond that is delivered
+    holding | `flushed`: nothing from before it is under way  | → joined; the same
+    holding | no line is joined any more                      | → joined (the first that entered, of those that hold
+            |                                                 |   something): a hole is told, unless it is the very next
+    joined  | it has a hole: a marker, a number left out      | → holding, if another is joined, or can be; else the
+            |                                                 |   hole is told, and it leads on
+    any     | `lost`                                          | –
+
+What proves that a message is the next, or that it was delivered, depends on the channel: see `identity` and `tracks`.
+A hole is told by a marker (`gaps.marker`) in its place, with bounds that contain all that is missing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from . import codec, gaps
+from .line import Edge, Line
+from .tracks import RESTART, SETTLED, LineId, Verdict, track_of
+
+__all__ = ["Merge"]
+
+
+class Merge:
+    """Makes one stream of several lines.
+
+    Lines are named by anything hashable. Not thread-safe: the owner locks. Memory is bounded: 10,000 messages a
+    line that is not joined, and identities of the last some 20,000 messages that were delivered.
+
+    Args:
+        arg: The arg of the stream, as it was subscribed: what markers carry, and what tells how to compare.
+
+    Attributes:
+        holes: How many holes were told: that many markers are in what was returned.
+    """
+
+    def __init__(self, arg: Mapping[str, Any]) -> None:
+        self._arg = dict(arg)
+        self._track = track_of(arg)
+        self._lines: dict[LineId, Line] = {}
+        #: How many lines are not joined.
+        self._holding = 0
+        self._edge: Edge | None = None
+        #: What the first line had delivered before it entered.
+        self._newest: bytes | None = None
+        #: All that was joined has ended, so the next message may have a hole before it: why.
+        self._cause: str | None = None
+        self.holes = 0
+
+    # ------------------------------------------------------------------ lines
+
+    @property
+    def lines(self) -> tuple[LineId, ...]:
+        """The lines, in the order in which they entered."""
+        return tuple(self._lines)
+
+    @property
+    def caught_up(self) -> bool:
+        """Every line is joined: any of them may go, and nothing will be missing."""
+        return not self._holding
+
+    @property
+    def held(self) -> int:
+        """How many messages wait for proof."""
+        return sum(len(line.held) for line in self._lines.values())
+
+    def joined(self, line: LineId) -> bool:
+        """Tell whether a line is proven to continue what was delivered; an unknown one is not."""
+        return line in self._lines and self._lines[line].joined
+
+    def enter(self, line: LineId, since_ms: int, newest: bytes | None = None) -> None:
+        """Add a line. Call it before its first message: when the subscription is acknowledged on its link.
+
+        Ask for the first line first: what another, which began earlier, has brought before is out of its order.
+
+        Args:
+            line: Any name that is not in use.
+            since_ms: Of the first line: from when on there are messages for it, or (if `newest` is given) when that was
+                delivered; Unix ms. The lower bound of a hole, if no message names a time.
+            newest: Of the first line: the newest message of it that was delivered before this object was made.
+
+        Raises:
+            ValueError: The line has entered already.
+        """
+        if line in self._lines:
+            raise ValueError(f"{line!r} has entered already")
+        one = self._lines[line] = Line(line)
+        if self._edge is None:
+            self._edge = Edge(since_ms)
+            if newest is not None and not gaps.is_marker(newest):
+                self._track.begin(line, newest, [])
+                self._edge.last = self._newest = newest
+                one.fresh = False
+        if self._holding < len(self._lines) - 1:
+            self._holding += 1
+        else:
+            one.joined = True  # and `_cause` tells whether something may be missing before its first message
+
+    # ------------------------------------------------------------------ what happens
+
+    def receive(self, line: LineId, payloads: list[bytes], now_ms: int) -> list[bytes]:
+        """Take what a line has brought, in order; return what is to be delivered now, in order.
+
+        Args:
+            line: A line that has entered; of any other nothing is taken.
+            payloads: Messages (JSON texts as they came), and markers where the line has a hole.
+            now_ms: Now, Unix ms: bounds of holes between messages that name no time.
+        """
+        one, edge = self._lines.get(line), self._edge
+        if one is None or edge is None:
+            return []
+        out: list[bytes] = []
+        admit = self._track.admit
+        for payload in payloads:
+            if not one.joined or self._cause is not None or payload.startswith(gaps.MARKER_START):
+                self._take(one, payload, out, now_ms)
+            elif (verdict := admit(line, payload, out)) is not SETTLED:
+                self._unsettled(one, payload, verdict, out, now_ms)
+        if out and not self._holding:
+            edge.move(out, now_ms)
+            return out
+        return self._settled(out, now_ms)
+
+    def flushed(self, line: LineId, now_ms: int) -> list[bytes]:
+        """Take note that nothing from before `line` began is under way on the others; return what that sets free.
+
+        The owner has proved it, for instance by a ping that was sent on each joined line after `line` had entered, and
+        answered: what those lines had sent before has arrived, and was given to `receive`. A line that had to drop of
+        what it held, or of a chained book (whose numbers are the only proof), goes on holding.
+        """
+        one = self._lines.get(line)
+        out: list[bytes] = []
+        if one is not None and not one.joined and not one.torn and not self._track.chained:
+            if one.recalled is not None and self._edge_after(out, now_ms).is_before(one.recalled):
+                one.held.appendleft(one.recalled)
+            self._free(one, out, now_ms)
+        return self._settled(out, now_ms)
+
+    def lost(self, line: LineId, now_ms: int, cause: str = "disconnect") -> list[bytes]:
+        """Remove a line: it has ended; return what that sets free.
+
+        If no line is joined any more, the first one that holds something takes its place: after a marker, unless it is
+        proven that nothing is missing. If none holds anything, that is decided by the next message.
+
+        Args:
+            line: The line; it may be unknown.
+            now_ms: Now, Unix ms.
+            cause: The marker's cause, see `gaps.marker`.
+        """
+        out: list[bytes] = []
+        one = self._lines.pop(line, None)
+        if one is None:
+            return out
+        self._track.forget(line)
+        if not one.joined:
+            self._holding -= 1
+        elif self._holding == len(self._lines):
+            self._cause = self._cause or cause
+            heir = self._heir() or next(iter(self._lines.values()), None)
+            if heir is not None:
+                self._promote(heir, self._cause, out, now_ms)
+        return self._settled(out, now_ms)
+
+    def renew(self) -> None:
+        """Deliver the next snapshot of a chained book, whoever brings it: the consumer has to begin anew.
+
+        The owner asks for that snapshot, on any line. Without this call a snapshot is dropped while a line continues
+        the chain.
+        """
+        self._track.renew()
+
+    # ------------------------------------------------------------------ one message
+
+    def _take(self, one: Line, payload: bytes, out: list[bytes], now_ms: int) -> None:
+        """Do with a message what its line's state wants."""
+        if gaps.is_marker(payload):
+            self._hole(one, payload, out, now_ms)
+        elif not one.joined:
+            self._prove(one, payload, out, now_ms)
+        elif self._cause is not None:
+            self._resume(one, payload, out, now_ms)
+        else:
+            verdict = self._track.admit(one.id, payload, out)
+            if verdict is not SETTLED:
+                self._unsettled(one, payload, verdict, out, now_ms)
+
+    def _prove(self, one: Line, payload: bytes, out: list[bytes], now_ms: int) -> None:
+        """Let a line join by this message, or hold it."""
+        track = self._track
+        fresh, one.fresh = one.fresh, False
+        if track.renewing and track.whole(payload):
+            self._join(one)
+            track.begin(one.id, payload, out)
+        elif fresh and track.recalling:
+            one.recalled = payload
+        elif (place := track.place(payload)) == "ahead":
+            if track.whole(payload):
+                one.release()  # nobody will need what came before it
+            one.hold(payload)
+        else:
+            items = self._join(one)
+            # What preceded was delivered: by the first line, before it entered. Or it is missing there, and comes late.
+            for item in () if track.chained or payload == self._newest else items:
+                self._take(one, item, out, now_ms)
+            if place == "next" or not track.whole(payload):
+                self._take(one, payload, out, now_ms)
+
+    def _resume(self, one: Line, payload: bytes, out: list[bytes], now_ms: int) -> None:
+        """Take the first message of a line that leads since the last joined one has ended."""
+        assert self._cause is not None
+        track = self._track
+        place = track.place(payload)
+        edge = self._edge_after(out, now_ms)
+        if place == "ahead" and track.recalling and not edge.is_before(payload):
+            return
+        cause, self._cause, one.fresh = self._cause, None, False
+        if place == "ahead":
+            out.append(edge.marker(self._arg, cause, payload, now_ms))
+            self.holes += 1
+        if place == "ahead" or (track.renewing and track.whole(payload)):
+            track.begin(one.id, payload, out)
+        elif place == "next" or not track.whole(payload):
+            self._take(one, payload, out, now_ms)
+
+    def _unsettled(self, one: Line, payload: bytes, verdict: Verdict, out: list[bytes], now_ms: int) -> None:
+        """Do what a joined line's message demands that is not simply the next."""
+        track = self._track
+        if verdict is RESTART:
+            for other in self._lines.values():
+                if other.joined and other is not one:
+                    self._part(other)
+            return
+        if track.renewing and track.whole(payload):
+            track.begin(one.id, payload, out)
+            return
+        heir = None if track.whole(payload) else self._heir(whole=True)
+        if not self._alone() or heir is not None:
+            self._part(one)
+            if heir is not None and self._holding == len(self._lines):
+                self._promote(heir, "sequence", out, now_ms)
+            self._prove(one, payload, out, now_ms)
+        else:
+            track.begin(one.id, payload, out)  # as over one line alone: the consumer sees what does not fit
+
+    def _hole(self, one: Line, marker: bytes, out: list[bytes], now_ms: int) -> None:
+        """Take a marker: the line has a hole here."""
+        if not one.joined:
+            one.hold(marker)
+            return
+        heir = self._heir()
+        if not self._alone():
+            self._part(one)
+        elif heir is not None:
+            self._part(one)
+            self._promote(heir, self._cause or codec.decode(marker)["cause"], out, now_ms)
+        else:
+            out.append(self._edge_after(out, now_ms).widened(marker, begins_here=self._cause is not None))
+            self.holes += 1
+            self._cause = None
+            self._track.dropped(one.id)
+
+    # ------------------------------------------------------------------ lines, inside
+
+    def _alone(self) -> bool:
+        """Tell whether exactly one line is joined."""
+        return self._holding == len(self._lines) - 1
+
+    def _join(self, one: Line) -> deque[bytes]:
+        one.joined = True
+        self._holding -= 1
+        return one.release()
+
+    def _part(self, one: Line) -> None:
+        """A joined line is not proven to continue any more; others are, or will be."""
+        one.joined = one.fresh = False
+        self._holding += 1
+        self._track.dropped(one.id)
+
+    def _heir(self, whole: bool = False) -> Line | None:
+        """Return the first line that holds something, or (`whole`) something to begin with."""
+        for one in self._lines.values():
+            if one.held and not (whole and not self._track.whole(one.held[0])):
+                return one
+        return None
+
+    def _promote(self, heir: Line, cause: str, out: list[bytes], now_ms: int) -> None:
+        """Let a line lead, since none is joined any more."""
+        recalled = heir.recalled
+        items = self._join(heir)
+        self._cause = cause
+        for payload in [recalled, *items] if recalled is not None else items:
+            self._take(heir, payload, out, now_ms)
+
+    def _settled(self, out: list[bytes], now_ms: int) -> list[bytes]:
+        """Let lines join whose messages were reached by what was delivered; return all of it."""
+        if out:
+            while self._holding and self._reached(out, now_ms):
+                pass
+            self._edge_after(out, now_ms)
+        return out
+
+    def _edge_after(self, out: list[bytes], now_ms: int) -> Edge:
+        """Return how far the stream is delivered, once `out` is."""
+        assert self._edge is not None  # a line has entered
+        self._edge.move(out, now_ms)
+        return self._edge
+
+    def _reached(self, out: list[bytes], now_ms: int) -> bool:
+        """Let one line join whose messages were reached; tell whether there was one."""
+        for one in self._lines.values():
+            while one.held and gaps.is_marker(one.held[0]):
+                one.held.popleft()
+            if one.joined or not one.held:
+                continue
+            place = self._track.place(one.held[0])
+            # What was delivered last is looked for, too: the line may have begun before the one that leads.
+            if place != "ahead" or (out[-1] in one.held and not gaps.is_marker(out[-1])):
+                self._free(one, out, now_ms)
+                return True
+        return False
+
+    def _free(self, one: Line, out: list[bytes], now_ms: int) -> None:
+        """Let a line join, and deliver what it holds beyond what was delivered."""
+        items = self._join(one)
+        if items and self._track.whole(items[0]):
+            items.popleft()  # the chain goes on without it
+        for payload in items:
+            self._take(one, payload, out, now_ms)

@@ -1,0 +1,49 @@
+"""So many in so many seconds, counted by key: when the next may go. Pure; shared by REST and orders."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+
+__all__ = ["Windows"]
+
+#: OKX counts when a request arrives, we when it leaves: our windows are a little longer than its.
+MARGIN = 1.1
+
+#: Windows that are remembered before those that are over are thrown away.
+MANY = 1000
+
+
+class Windows:
+    """When what is counted went, or will go. Told the time, monotonic seconds; not thread-safe."""
+
+    def __init__(self) -> None:
+        #: For each key, how long a window is, and the newest times, as many as its limit.
+        self._known: dict[Hashable, tuple[float, deque[float]]] = {}
+
+    def ready_at(self, key: Hashable, most: int, window_s: float, now: float, n: int = 1) -> float:
+        """Return when `n` may go under `key`, of which `most` are allowed in `window_s` seconds: `now` or later.
+
+        More than `most` at once are let through when the window is empty: to wait would not help them.
+        """
+        times = self._window(key, most, window_s, now)
+        beyond = len(times) + min(n, most) - most
+        return now if beyond <= 0 else max(now, times[beyond - 1] + window_s * MARGIN)
+
+    def take(self, key: Hashable, most: int, window_s: float, at: float, n: int = 1) -> None:
+        """Count `n` that go at this time."""
+        self._window(key, most, window_s, at).extend([at] * min(n, most))
+
+    def fill(self, key: Hashable, most: int, window_s: float, now: float) -> None:
+        """The other side has said that a window is full, whatever was counted here (another process may share it)."""
+        times = self._window(key, most, window_s, now)
+        times.extend([max(now, *times) if times else now] * most)
+
+    def _window(self, key: Hashable, most: int, window_s: float, now: float) -> deque[float]:
+        if key not in self._known and len(self._known) >= MANY:
+            self._known = {
+                known: (width, times)
+                for known, (width, times) in self._known.items()
+                if times and times[-1] + width * MARGIN > now
+            }
+        return self._known.setdefault(key, (window_s, deque(maxlen=most)))[1]

@@ -1,0 +1,114 @@
+"""`Safeguards`: the part of `Manager` for when things go wrong: a dead man's switch, and another key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .config import positive
+from .deadman import DeadMansSwitch, check_seconds
+from .errors import UsageError
+from .protocol.orders import PATTERNS
+from .wiring import Wiring
+
+__all__ = ["Safeguards"]
+
+#: Seconds for the first request of a switch, as for an order.
+TIMEOUT_S = 5.0
+
+
+class Safeguards(Wiring):
+    """A dead man's switch, and another key."""
+
+    #: By tag.
+    _dead_mans_switches: dict[str, DeadMansSwitch]
+
+    def cancel_all_after(
+        self,
+        seconds: int,
+        *,
+        tag: str = "",
+        healthy: Callable[[], object] | None = None,
+        timeout: float = TIMEOUT_S,
+    ) -> dict[str, Any]:
+        """Arm the dead man's switch: OKX cancels all your orders `seconds` after it last heard that all is well.
+
+        It is renewed about once a second from now on, over REST, in the background, while the private link (if it is in
+        use) is up. A renewal that fails is told (event ``switch_failed``), and so is the lapse (``switch_lapsed``);
+        after a lapse it is armed again as soon as that is possible.
+
+        `close` ends the renewals and leaves the switch armed: what is open then is cancelled within `seconds`. To leave
+        orders behind, call ``cancel_all_after(0)`` first, which ends it.
+
+        Args:
+            seconds: 10 to 120, or 0.
+            tag: Only orders with this tag; a switch for each.
+            healthy: Asked before each renewal, on the thread ``okx-ws:rest``: unless it returns something true, and
+                quickly, there is none.
+            timeout: Seconds for the first request, which blocks.
+
+        Returns:
+            OKX's answer, a dict: ``triggerTime``, ``tag``, ``ts``, in seconds.
+
+        Raises:
+            RestError, ConnectionLost: It could not be armed or ended; an older setting stands, and is renewed.
+            UsageError, ManagerClosed: See the class.
+        """
+        checked = check_seconds(seconds)
+        pattern, meant = PATTERNS["tag"]
+        if not isinstance(tag, str) or (tag and not pattern.fullmatch(tag)):
+            raise UsageError(f"tag must be {meant}, not {tag!r}")
+        if healthy is not None and not callable(healthy):
+            raise UsageError(f"healthy must be callable, not {healthy!r}")
+        self.check_may_block()
+        self._check_open()
+        with self._manager_lock:
+            switch = self._dead_mans_switches.get(tag)
+            if switch is None:
+                tell = self._reporter.tell
+                switch = self._dead_mans_switches[tag] = DeadMansSwitch(
+                    self._rest, self._worker, tell, self._trouble, tag
+                )
+        return switch.set(checked, healthy, timeout)
+
+    # ------------------------------------------------------------------ another key
+
+    def login_again(self, apiKey: str, secretKey: str, passphrase: str, timeout: float = 10.0) -> None:
+        """Go on with a new key, without a restart: every endpoint that was logged in, or was refused, logs in with it.
+
+        OKX knows no second login on a link, so links that are logged in are made anew, each as soon as no order on it
+        waits for its reply (new ones wait for the new link): their streams have a hole, which is told. What the old key
+        was refused (4007: it was deleted) is asked for again. REST is signed with the new key from now on. Blocks until
+        all that is done, `timeout` seconds at the most.
+
+        Raises:
+            LoginError: OKX has refused the new key.
+            AckTimeout: Not in time; it goes on trying.
+            UsageError: The key is incomplete, or this manager had none; or it does not reconnect; or on a link's own
+                thread. The old key stays.
+            ManagerClosed: The manager is closed.
+        """
+        until = time.monotonic() + positive("timeout", timeout)
+        self.check_may_block()
+        self._check_open()
+        if not self._credentials:
+            raise UsageError("this manager has no key to replace: give one to its constructor")
+        if not self._settings.reconnect:
+            raise UsageError("with reconnect=False a link that is logged in cannot be made anew: make a new manager")
+        with self._manager_lock:
+            self._credentials.replace(apiKey, secretKey, passphrase)
+            endpoints = list(self._lines.values())
+            for lines in endpoints:
+                lines.login_again()
+            if endpoints:
+                self._shared.reopen()  # it ended if all endpoints so far had failed
+        for lines in endpoints:
+            lines.wait_login(until)
+
+    def _trouble(self) -> str:
+        """Return what is wrong with the private link; nothing, if it is not in use."""
+        lines = self._lines.get("private")
+        if lines is None or lines.up:
+            return ""
+        return f"the private link is down: {lines.last_error or 'not connected yet'}"

@@ -1,0 +1,252 @@
+"""The matching engine by properties: whatever is asked, in a world that moves, everything adds up."""
+
+from collections import Counter, defaultdict
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from okx_ws.exchange import Account
+from okx_ws.exchange.orders import OPEN, order_row
+from okx_ws.exchange.reserves import keep
+from tests.exchange.traders import Still
+
+SPOT, SWAP, COIN = "BTC-USDT", "BTC-USDT-SWAP", "BTC-USD-SWAP"
+START = {"BTC": 1.0, "USDT": 60_000.0}
+
+TYPES = ("limit", "limit", "limit", "post_only", "ioc", "fok", "market")
+
+ORDERS = st.fixed_dictionaries(
+    {
+        "who": st.integers(0, 2),
+        "instId": st.sampled_from((SPOT, SPOT, SWAP, COIN)),
+        "side": st.sampled_from(("buy", "sell")),
+        "ordType": st.sampled_from(TYPES),
+        "away": st.integers(-30, 30),
+        "size": st.integers(1, 60),
+        "reduceOnly": st.booleans(),
+        "stpMode": st.sampled_from(("cancel_maker", "cancel_taker", "cancel_both")),
+        "tgtCcy": st.sampled_from(("", "base_ccy", "quote_ccy")),
+    }
+)
+CHANGES = st.fixed_dictionaries(
+    {"who": st.integers(0, 2), "which": st.integers(0, 30), "away": st.integers(-30, 30), "size": st.integers(1, 60)}
+)
+ACTS = st.one_of(
+    st.tuples(st.just("place"), ORDERS),
+    st.tuples(st.just("place"), ORDERS),
+    st.tuples(st.just("amend"), CHANGES),
+    st.tuples(st.just("cancel"), CHANGES),
+    st.tuples(st.just("step"), st.floats(0.995, 1.005)),
+    st.tuples(st.just("settle"), st.none()),
+)
+
+
+def three_traders():
+    """Return a world with three accounts that have the same."""
+    accounts = (Account(apiKey=name, uid=name, balances=dict(START), positions=[]) for name in "abc")
+    return Still(*accounts, only=(SPOT, SWAP, COIN))
+
+
+def act(still, kind, what):
+    """Do one thing; return what it was answered."""
+    if kind == "step":
+        for index in still.world.indices.values():
+            index.price *= what
+        return still.world.step(100)
+    if kind == "settle":
+        return still.settle()
+    trader = still.traders[what["who"]]
+    if kind == "place":
+        market = still.book(what["instId"])
+        row = {key: what[key] for key in ("side", "ordType", "stpMode")}
+        row["sz"] = str(what["size"] / (100 if what["instId"] == SPOT else 1))
+        if what["ordType"] == "market" and what["instId"] == SPOT:
+            row["tgtCcy"] = what["tgtCcy"]
+            if (what["tgtCcy"] or {"buy": "quote_ccy"}.get(what["side"])) == "quote_ccy":
+                row["sz"] = str(what["size"] * 700)
+        else:
+            row["reduceOnly"] = what["reduceOnly"] and what["instId"] != SPOT
+        if what["ordType"] != "market":
+            row["px"] = market.instrument.px(market.mark + what["away"])
+        return trader.order(what["instId"], **row)
+    orders = list(trader.account.log.newest())
+    if not orders:
+        return None
+    order = orders[what["which"] % len(orders)]
+    if kind == "cancel":
+        return trader.do("cancel-order", order.place.instId, ordId=order.ordId)
+    size = str(what["size"] / (100 if order.place.instType == "SPOT" else 1))
+    px = order.place.px(still.book(order.place.instId).mark + what["away"])
+    return trader.do("amend-order", order.place.instId, ordId=order.ordId, newSz=size, newPx=px, reqId="r")
+
+
+def check(still):
+    """Check all that must hold at any moment."""
+    for account in still.accounts:
+        check_orders(still, account)
+        check_money(account)
+        check_positions(account)
+    check_books(still)
+
+
+def check_orders(still, account):
+    """Nothing is filled beyond its size, nothing both open and terminal, and what is open is in the book."""
+    open = {order.ordId for order in account.log.open}
+    for order in account.log.newest():
+        assert 0 <= order.filled <= order.lots or order.draft.quote
+        assert sum(match.lots for match in order.matches) == order.filled
+        assert (order.state in OPEN) == (order.ordId in open)
+        assert (order.state == "filled") <= (order.left == 0)
+        resting = still.desk.engine._clerk.book(order)
+        assert (order in resting) == (order.state in OPEN), "what is open rests, what is over does not"
+
+
+def check_money(account):
+    """Balances are what they were, and what fills brought; what is kept is what open orders keep."""
+    expected = {ccy: Decimal(str(amount)) for ccy, amount in START.items()}
+    for order, match in account.log.fills:
+        size, px = Decimal(order.place.sz(match.lots)) * order.sign, Decimal(order.place.px(match.ticks))
+        if order.place.instType == "SPOT":
+            expected["BTC"] += size
+            expected["USDT"] -= size * px
+        else:
+            expected[order.place.settleCcy] += match.pnl
+        expected[match.feeCcy] += match.fee
+    assert account.ledger.balances == expected
+    frozen = defaultdict(Decimal)
+    for order in account.log.open:
+        ccy, amount = keep(order, order.ticks)
+        assert (order.frozen_ccy, order.frozen) == (ccy, amount) or not amount
+        frozen[order.frozen_ccy] += order.frozen
+    assert account.ledger.frozen == {ccy: amount for ccy, amount in frozen.items() if amount}
+
+
+def check_positions(account):
+    """A position is the sum of its fills, and what it cost is what was paid for it, less what was realized."""
+    size, worth, realized = defaultdict(Decimal), defaultdict(Decimal), defaultdict(Decimal)
+    for order, match in account.log.fills:
+        place = order.place
+        if place.instType == "SPOT":
+            continue
+        contracts, px = Decimal(place.sz(match.lots)) * order.sign, Decimal(place.px(match.ticks))
+        size[place.instId] += contracts
+        face = contracts * Decimal(place.ctVal)
+        worth[place.instId] += face / px if place.ctType == "inverse" else face * px
+        realized[place.instId] += -match.pnl if place.ctType == "inverse" else match.pnl
+    held = {instId: holding for (instId, _), holding in account.ledger.holdings.items()}
+    for instId, contracts in size.items():
+        pos = held[instId].pos if instId in held else Decimal(0)
+        assert pos == contracts
+        if pos:
+            face = pos * Decimal(held[instId].place.ctVal)
+            cost = face / held[instId].avgPx if held[instId].place.ctType == "inverse" else face * held[instId].avgPx
+            assert abs(cost - worth[instId] - realized[instId]) < Decimal("1e-9")
+
+
+def check_books(still):
+    """No two accounts' orders could trade with each other, and no order with the world."""
+    for instId, resting in still.desk.engine._clerk.resting.items():
+        market = still.book(instId)
+        bid, ask = resting.best("buy"), resting.best("sell")
+        assert bid is None or bid.ticks < market.asks.best
+        assert ask is None or ask.ticks > market.bids.best
+        assert bid is None or ask is None or bid.ticks < ask.ticks
+        for side in ("buy", "sell"):
+            places = [(-order.sign * order.ticks, order.rank) for order in resting.all(side)]
+            assert places == sorted(places)
+
+
+def check_pushes(trader):
+    """What was pushed is the life of each order, in order, and ends at its end; a trade is told once to each side."""
+    lives = defaultdict(list)
+    for row in trader.rows("orders"):
+        lives[row["ordId"]].append(row)
+    for ordId, rows in lives.items():
+        states = [row["state"] for row in rows]
+        assert all(state in OPEN for state in states[:-1]), states
+        filled = [Decimal(row["accFillSz"]) for row in rows]
+        assert filled == sorted(filled)
+        assert sum(Decimal(row["fillSz"]) for row in rows) == filled[-1]
+        trades = Counter(row["tradeId"] for row in rows if row["tradeId"])
+        assert all(count == 1 for count in trades.values())
+        order = trader.account.log.find(ordId, "")
+        last = order_row(order)
+        assert all(rows[-1][key] == last[key] for key in ("state", "accFillSz", "avgPx", "fee", "pnl", "px", "sz"))
+    told = sum(Decimal(row["fillSz"]) for row in trader.rows("fills"))
+    assert told == sum(Decimal(order.place.sz(match.lots)) for order, match in trader.account.log.fills)
+
+
+def check_trades(still):
+    """A trade of two accounts is the same trade to both: once bought, once sold, once taken, once made."""
+    sides = defaultdict(list)
+    for account in still.accounts:
+        for order, match in account.log.fills:
+            sides[order.place.instId, match.tradeId].append((order.side, match))
+    for both in sides.values():
+        assert len(both) in (1, 2)
+        if len(both) == 2:
+            (one, first), (two, second) = both
+            assert {one, two} == {"buy", "sell"} and {first.maker, second.maker} == {True, False}
+            assert (first.ticks, first.lots) == (second.ticks, second.lots)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ACTS, max_size=40))
+def test_everything_adds_up_whatever_is_asked(acts):
+    """Balances, positions, books, pushes, after each act; and the account's last update says the truth."""
+    still = three_traders()
+    for kind, what in acts:
+        act(still, kind, what)
+        check(still)
+    still.settle()
+    check_trades(still)
+    for trader in still.traders:
+        check_pushes(trader)
+        told = {row["ccy"]: row for push in trader.rows("account") for row in push["details"]}
+        for ccy, row in told.items():
+            ledger = trader.account.ledger
+            assert Decimal(row["cashBal"]) == ledger.balances[ccy]
+            assert Decimal(row["ordFrozen"]) == ledger.frozen.get(ccy, 0)
+            assert Decimal(row["availBal"]) == ledger.available(ccy)
+        positions = {row["instId"]: row["pos"] for row in trader.rows("positions")}
+        for instId, pos in positions.items():
+            assert Decimal(pos) == trader.account.ledger.pos(instId, "cross")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ACTS.filter(lambda act: act[0] != "place" or act[1]["instId"] == SPOT), max_size=40))
+def test_who_trades_spot_never_owes_anything(acts):
+    """What an account has is never less than nothing, nor what it may use."""
+    still = three_traders()
+    for kind, what in acts:
+        act(still, kind, what)
+        for account in still.accounts:
+            assert all(amount >= 0 for amount in account.ledger.balances.values())
+            assert all(account.ledger.available(ccy) >= 0 for ccy in START)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    resting=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30)), min_size=1, max_size=12),
+    size=st.integers(1, 400),
+    limit=st.integers(1, 40),
+)
+def test_a_taker_gets_the_best_prices_first_and_at_each_who_came_first(resting, size, limit):
+    """Against a plain list of the others' orders, sorted by price and time."""
+    still = Still(only=(SPOT,))
+    one, two = still.traders
+    still.lay(SPOT, [("99.9", "1")], [("104.5", "1000")])
+    ids = [
+        two.order(side="sell", px=str(Decimal(1000 + ticks) / 10), sz=str(lots / 100))["ordId"]
+        for ticks, lots in resting
+    ]
+    one.order(side="buy", px=str(Decimal(1000 + limit) / 10), sz=str(size / 100))
+    expected, left = Counter(), size
+    for number in sorted(range(len(resting)), key=lambda number: (resting[number][0], number)):
+        ticks, lots = resting[number]
+        if ticks <= limit and left:
+            expected[ids[number]] = min(left, lots)
+            left -= min(left, lots)
+    found = {id: int(Decimal(two.last(id)["accFillSz"]) * 100) for id in ids}
+    assert found == {id: expected[id] for id in ids}

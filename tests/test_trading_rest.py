@@ -1,0 +1,503 @@
+"""What orders need REST for: codes of instruments, outcomes that are not known, and the dead man's switch."""
+
+import json
+import pickle
+import queue
+import threading
+import time
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from okx_ws import (
+    ConnectionLost,
+    ManagerClosed,
+    OrderRejected,
+    OutcomeUnknown,
+    RestError,
+    UsageError,
+    deadman,
+    resolving,
+    safeguards,
+)
+from okx_ws.exchange import LocalExchange
+from okx_ws.net import instruments
+from tests.test_trading import KEY, accepted, answering, refused
+from tests.watch import Watch, eventually
+from tests.web import http
+
+SWAP = {"instId": "BTC-USDT-SWAP", "tdMode": "cross", "side": "buy", "ordType": "limit", "px": "60000.1", "sz": "2"}
+ROW = {
+    "instId": "BTC-USDT-SWAP",
+    "instType": "SWAP",
+    "instIdCode": 77,
+    "tickSz": "0.1",
+    "lotSz": "0.01",
+    "minSz": "0.01",
+}
+
+
+class Rest:
+    """A scripted REST: what it is asked for, and what it answers, by path."""
+
+    def __init__(self, peer):
+        self.asked = []
+        self.rows = {"/api/v5/public/instruments": [ROW]}
+        self.delay_s = 0.0
+        self.port = peer(self._serve).port
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def _serve(self, talk):
+        while True:
+            head = talk.read_head()
+            method, target, _ = head.split(b"\r\n")[0].decode().split(" ", 2)
+            size = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if b"ength:" in line), 0)
+            body = json.loads(talk.read(size)) if size else None
+            parts = urlsplit(target)
+            if self.delay_s:
+                talk.pause(self.delay_s)
+            answer = self.rows.get(parts.path, [])
+            answer = answer(dict(parse_qsl(parts.query)), body) if callable(answer) else answer
+            self.asked.append((method, parts.path, dict(parse_qsl(parts.query)), body))
+            if isinstance(answer, list):
+                answer = {"code": "0", "msg": "", "data": answer}
+            talk.send(http(json.dumps(answer)))
+
+    def of(self, end):
+        return [asked for asked in self.asked if asked[1].endswith(end)]
+
+
+NONE = {"code": "51603", "msg": "Order does not exist", "data": []}
+
+
+@pytest.fixture
+def rest(peer):
+    return Rest(peer)
+
+
+@pytest.fixture
+def trade(peer, connect, rest):
+    """Make a manager whose exchange answers each request with what a function returns, and REST as `rest` does."""
+
+    def make(answer=lambda talk, request: accepted(request), script=None, **settings):
+        urls = {**peer(script or answering(answer)).urls, "rest": rest.url}
+        return connect(**{"urls": urls, "clock_sync": False, **KEY, **settings})
+
+    return make
+
+
+# ---------------------------------------------------------------------------------------------------- instruments
+
+
+def test_an_instrument_is_sent_by_its_code_which_is_asked_for_once(trade, rest):
+    """okx-protocol 7.2: instIdCode, a whole number; the instId does not travel."""
+    seen = []
+    ws = trade(lambda talk, request: seen.append(request["args"]) or accepted(request))
+    for _ in range(3):
+        ws.place_order(**SWAP, clOrdId="a1")
+    assert seen[0] == [{"instIdCode": 77, "clOrdId": "a1", **{k: v for k, v in SWAP.items() if k != "instId"}}]
+    assert rest.of("instruments") == [("GET", "/api/v5/public/instruments", {"instType": "SWAP"}, None)]
+    ws.place_orders([SWAP, {**SWAP, "instIdCode": 5}])
+    assert [arg["instIdCode"] for arg in seen[-1]] == [77, 5] and "instId" not in seen[-1][1]
+    assert ws.place_order_nowait(**SWAP).result(5).ok and len(rest.asked) == 1
+
+
+def test_many_who_need_a_listing_at_once_ask_for_it_once(trade, rest):
+    """Futures too, which wait for nothing: the first one's listing is asked for on the worker."""
+    rest.delay_s = 0.2
+    ws = trade()
+    started = time.monotonic()
+    futures = [ws.place_order_nowait(**SWAP) for _ in range(5)]
+    assert time.monotonic() - started < 0.2
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(ws.place_order(**SWAP))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert all(future.result(5).ok for future in futures) and len(results) == 5 and len(rest.of("instruments")) == 1
+
+
+@pytest.mark.parametrize(
+    ("instId", "listing"),
+    [
+        ("BTC-USDT", {"instType": "SPOT"}),
+        ("BTC-USDT-261225", {"instType": "FUTURES"}),
+        ("BTC-USD-261225-60000-C", {"instType": "OPTION", "instFamily": "BTC-USD"}),
+    ],
+)
+def test_the_listing_follows_from_the_name(instId, listing, trade, rest):
+    """OPTION needs its family."""
+    rest.rows["/api/v5/public/instruments"] = [{**ROW, "instId": instId, "instIdCode": 5}]
+    assert trade().cancel_order(instId=instId, ordId="1").ok
+    assert rest.of("instruments")[0][2] == listing
+
+
+def test_an_instrument_without_a_code_is_an_error_that_shows_the_way_out(trade, rest, monkeypatch):
+    """null until it is generated, absent, or of a type that its name does not tell."""
+    rest.rows["/api/v5/public/instruments"] = [{**ROW, "instIdCode": None}]
+    ws = trade()
+    with pytest.raises(UsageError, match="no instIdCode for BTC-USDT-SWAP yet.*ws.rest.post"):
+        ws.place_order(**SWAP)
+    with pytest.raises(UsageError, match="lists no ETH-USDT-SWAP"):
+        ws.place_order(**{**SWAP, "instId": "ETH-USDT-SWAP"})
+    assert isinstance(ws.place_order_nowait(**SWAP).exception(5), UsageError)
+    with pytest.raises(UsageError, match="does not tell its instType"):
+        ws.place_order(**{**SWAP, "instId": "SOMETHING"})
+    assert len(rest.asked) == 1
+    monkeypatch.setattr(instruments, "MISSING_S", 0.0)
+    rest.rows["/api/v5/public/instruments"] = [ROW]
+    assert ws.place_order(**SWAP).ok
+
+
+def test_codes_are_asked_for_anew_after_51001_but_not_for_ever(trade, rest):
+    """A relisting changes the code; the order is not sent again by itself."""
+    codes = []
+
+    def answer(talk, request):
+        codes.append(request["args"][0]["instIdCode"])
+        return refused(request, "51001") if codes[-1] == 77 else accepted(request)
+
+    ws = trade(answer)
+    with pytest.raises(OrderRejected, match="51001"):
+        ws.place_order(**SWAP)
+    rest.rows["/api/v5/public/instruments"] = [{**ROW, "instIdCode": 78}]
+    assert ws.place_order(**SWAP).ok and codes == [77, 78]
+    rest.rows["/api/v5/public/instruments"] = [ROW]
+    ws._order_entry.instruments.heard([ROW])
+    for _ in range(3):
+        with pytest.raises(OrderRejected, match="51001"):
+            ws.place_order(**SWAP)
+    assert len(rest.of("instruments")) == 2
+
+
+def test_the_channel_instruments_keeps_the_codes_fresh(trade, rest, peer):
+    """Changes are pushed; who reads the channel reads it as before."""
+    pushed = threading.Event()
+
+    def script(talk):
+        talk.upgrade()
+        request = talk.read_request()
+        if request["op"] == "subscribe":
+            talk.ack(request)
+            pushed.wait(5)
+            row = {**ROW, "instIdCode": 99}
+            talk.json({"arg": request["args"][0], "data": [row, {**ROW, "instId": "NEVER-SEEN-SWAP"}]})
+            talk.until_gone()
+        talk.json({"event": "login", "code": "0", "msg": "", "connId": "c0"})
+        while True:
+            request = talk.read_request()
+            talk.json(accepted(request, seen=request["args"][0]["instIdCode"]))
+
+    ws = trade(script=script)
+    ws.subscribe("instruments", instType="SWAP").wait(5)
+    assert ws.place_order(**SWAP).reply["seen"] == 77
+    pushed.set()
+    assert ws.get(timeout=5)["data"][0]["instIdCode"] == 99
+    assert ws.place_order(**SWAP).reply["seen"] == 99 and len(rest.of("instruments")) == 1
+
+
+def test_demo_and_live_have_codes_of_their_own(peer, connect):
+    """Against the local exchange, whose codes differ as OKX's do."""
+    codes = []
+    for demo in (False, True):
+        with LocalExchange(demo=demo) as exchange:
+            seen = peer(answering(lambda talk, request: accepted(request, code0=request["args"][0]["instIdCode"])))
+            urls = {**exchange.urls, "private": seen.urls["private"]}
+            ws = connect(urls=urls, sandbox=demo, **exchange.credentials)
+            codes.append(ws.place_order(**SWAP).reply["code0"])
+            (row,) = ws.rest.instruments("SWAP", instId="BTC-USDT-SWAP")
+            assert row["instIdCode"] == codes[-1]
+            ws.close()
+    assert codes[0] != codes[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"px": "60000.15"}, "px 60000.15 is no whole number of ticks: BTC-USDT-SWAP has ticks of 0.1"),
+        ({"sz": "2.005"}, "sz 2.005 is no whole number of lots"),
+        ({"sz": "0"}, "under BTC-USDT-SWAP's smallest, 0.01"),
+        ({"px": "much"}, "px must be a number"),
+    ],
+)
+def test_ticks_and_lots_are_checked_if_asked(change, words, trade):
+    """Only then: OKX has the last word."""
+    ws = trade()
+    assert ws.place_order(**SWAP, check=True).ok
+    with pytest.raises(UsageError, match=words):
+        ws.place_order(**{**SWAP, **change}, check=True)
+    with pytest.raises(UsageError, match=words):
+        ws.place_orders([{**SWAP, **change}], check=True)
+    assert ws.place_order(**{**SWAP, **change}).ok
+
+
+def test_a_market_order_by_amount_has_no_lots(trade, rest):
+    """A spot buy is for so many USDT, unless tgtCcy says otherwise."""
+    rest.rows["/api/v5/public/instruments"] = [{**ROW, "instId": "BTC-USDT", "instType": "SPOT", "minSz": "1"}]
+    ws = trade()
+    buy = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "market", "sz": "0.005"}
+    assert ws.place_order(**buy, check=True).ok
+    with pytest.raises(UsageError, match="lots"):
+        ws.place_order(**buy, tgtCcy="base_ccy", check=True)
+
+
+def test_a_listing_that_cannot_be_had_fails_the_call_before_anything_is_sent(trade, rest):
+    """With REST's own error; within the call's time."""
+    rest.rows["/api/v5/public/instruments"] = {"code": "50011", "msg": "Too Many Requests", "data": []}
+    ws = trade()
+    with pytest.raises(RestError, match="50011"):
+        ws.place_order(**SWAP, timeout=0.5)
+    assert isinstance(ws.place_order_nowait(**SWAP, timeout=0.5).exception(5), RestError)
+    assert ws.stats()["endpoints"] == {}
+
+
+def test_close_ends_a_call_whose_instrument_is_being_asked_for(trade, rest):
+    """Its future ends with the manager."""
+    rest.delay_s = 5
+    ws = trade()
+    futures = [ws.place_order_nowait(**SWAP, timeout=20) for _ in range(2)]
+    ws.close()
+    assert [type(future.exception(5)) for future in futures] == [ManagerClosed] * 2
+
+
+# ---------------------------------------------------------------------------------------------------- resolve
+
+
+@pytest.fixture
+def lost(trade):
+    """Make an `OutcomeUnknown`, by a method of the manager whose link is cut with each call."""
+
+    def make(method="place_order", **order):
+        def script(talk):
+            talk.upgrade()
+            talk.accept_login()
+            talk.read_request()
+            talk.reset()
+
+        ws = trade(script=script)
+        with pytest.raises(OutcomeUnknown) as caught:
+            getattr(ws, method)(**order) if order else getattr(ws, method)([SWAP, {**SWAP, "clOrdId": "second"}])
+        return caught.value
+
+    return make
+
+
+def test_an_order_that_is_there_was_placed(lost, rest):
+    """Asked by its clOrdId; busy answers and absence at first do not count."""
+    answers = iter([{"code": "50013", "msg": "busy", "data": []}, NONE])
+    row = {"instId": "BTC-USDT-SWAP", "clOrdId": "mine", "state": "live"}
+    rest.rows["/api/v5/trade/order"] = lambda query, body: next(answers, [row])
+    found = lost(**SWAP, clOrdId="mine").resolve()
+    assert (found.state, found.certain, found.order) == ("done", True, row)
+    assert rest.of("trade/order")[0][2] == {"instId": "BTC-USDT-SWAP", "clOrdId": "mine"}
+
+
+def test_an_order_that_is_not_there_is_not_certain_to_be_absent(lost, rest, monkeypatch):
+    """It might still be under way; it is asked for again until it could hardly be."""
+    monkeypatch.setattr(resolving, "SETTLED_S", 0.7)
+    rest.rows["/api/v5/trade/order"] = NONE
+    found = lost(**SWAP).resolve()
+    assert (found.state, found.certain, found.order) == ("not_done", False, None) and "no such order" in found.msg
+    assert len(rest.of("trade/order")) >= 3
+
+
+def test_an_expTime_that_has_passed_makes_absence_certain(lost, rest):
+    """OKX would refuse it now."""
+    rest.rows["/api/v5/trade/order"] = NONE
+    found = lost(**SWAP, expTime=int(time.time() * 1000) + 200).resolve()
+    assert (found.state, found.certain) == ("not_done", True) and "expTime" in found.msg
+
+
+@pytest.mark.parametrize(
+    ("method", "order", "row", "state", "certain"),
+    [
+        ("cancel_order", {"ordId": "7"}, {"state": "canceled"}, "done", True),
+        ("cancel_order", {"ordId": "7"}, {"state": "filled"}, "not_done", True),
+        ("cancel_order", {"ordId": "7"}, {"state": "live"}, "not_done", False),
+        ("cancel_order", {"ordId": "7"}, None, "unknown", False),
+        ("amend_order", {"clOrdId": "a", "newPx": "1.0"}, {"state": "live", "px": "1", "sz": "2"}, "done", True),
+        (
+            "amend_order",
+            {"clOrdId": "a", "newPx": "1", "newSz": "3"},
+            {"state": "live", "px": "1", "sz": "2"},
+            "not_done",
+            False,
+        ),
+        ("amend_order", {"clOrdId": "a", "newPx": "1"}, {"state": "canceled", "px": "2"}, "not_done", True),
+        (
+            "amend_order",
+            {"clOrdId": "a", "newPx": "1", "reqId": "r"},
+            {"state": "live", "reqId": "r", "amendResult": "0"},
+            "done",
+            True,
+        ),
+        ("amend_order", {"clOrdId": "a", "newPx": "1"}, {"state": "live", "px": "much"}, "not_done", False),
+    ],
+)
+def test_changes_and_cancellations_are_read_off_the_order(method, order, row, state, certain, lost, rest, monkeypatch):
+    """What the order is now says what became of it."""
+    monkeypatch.setattr(resolving, "SETTLED_S", 0.0)
+    rest.rows["/api/v5/trade/order"] = NONE if row is None else [row]
+    found = lost(method, instId="BTC-USDT-SWAP", **order).resolve(0.5)
+    assert (found.state, found.certain) == (state, certain)
+
+
+def test_a_batch_is_resolved_order_by_order(lost, rest, monkeypatch):
+    """A list, as the batch was."""
+    monkeypatch.setattr(resolving, "SETTLED_S", 0.0)
+    rest.rows["/api/v5/trade/order"] = lambda query, body: NONE if query["clOrdId"] == "second" else [{"state": "live"}]
+    error = lost("place_orders")
+    assert len(error.clOrdIds) == 2 and [found.state for found in error.resolve()] == ["done", "not_done"]
+
+
+def test_what_rest_cannot_say_is_unknown(lost, rest):
+    """Within its time, and with the reason."""
+    rest.rows["/api/v5/trade/order"] = {"code": "50013", "msg": "busy", "data": []}
+    started = time.monotonic()
+    found = lost(**SWAP).resolve(0.6)
+    assert (found.state, found.certain) == ("unknown", False) and "50013" in found.msg
+    assert time.monotonic() - started < 3
+    with pytest.raises(UsageError, match="timeout"):
+        lost(**SWAP).resolve(0)
+
+
+def test_a_code_without_a_name_cannot_be_asked_for(lost, rest):
+    """Unless its listing is known."""
+    error = lost(instIdCode=5, **{name: value for name, value in SWAP.items() if name != "instId"})
+    assert error.resolve().state == "unknown" and "instId" in error.resolve().msg
+
+
+def test_spread_orders_and_mass_cancels(lost, rest):
+    """Spreads have an address of their own; a mass cancel is not about one order."""
+    rest.rows["/api/v5/sprd/order"] = [{"state": "live"}]
+    order = {"sprdId": "A_B", "side": "buy", "ordType": "market", "sz": "1", "clOrdId": "b15"}
+    assert lost("place_spread_order", **order).resolve().state == "done"
+    assert rest.of("sprd/order")[0][2] == {"clOrdId": "b15"}
+    found = lost("mass_cancel", instType="OPTION", instFamily="BTC-USD").resolve()
+    assert found.state == "unknown" and "orders_pending" in found.msg
+
+
+def test_a_copy_of_the_error_from_elsewhere_says_what_to_ask(lost):
+    """Pickled, it has lost its manager."""
+    error = pickle.loads(pickle.dumps(lost(**SWAP, clOrdId="mine")))
+    assert error.clOrdId == "mine"
+    with pytest.raises(UsageError, match="ask ws.rest.order for mine"):
+        error.resolve()
+
+
+# ---------------------------------------------------------------------------------------------------- dead man's switch
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Renewals in quick succession; REST's own limit of one a second stays."""
+    monkeypatch.setattr(deadman, "RENEW_S", 0.05)
+
+
+PATH = "/api/v5/trade/cancel-all-after"
+
+
+def test_the_switch_is_renewed_until_it_is_ended(trade, rest, quick):
+    """okx-protocol 10.3: about each second; 0 ends it."""
+    answers = queue.Queue()
+    rest.rows[PATH] = lambda query, body: answers.put(body) or [{"triggerTime": "1", "tag": "", "ts": "0"}]
+    ws = trade()
+    assert ws.cancel_all_after(30)["triggerTime"] == "1"
+    assert [answers.get(timeout=5) for _ in range(3)] == [{"timeOut": "30"}] * 3
+    ws.cancel_all_after(0)
+    while answers.get(timeout=5) != {"timeOut": "0"}:
+        pass
+    with pytest.raises(queue.Empty):
+        answers.get(timeout=2)
+    assert ws.stats()["endpoints"] == {}, "it needs no link"
+
+
+def test_renewals_that_fail_are_told_and_the_lapse_too(trade, rest, quick, monkeypatch):
+    """And it is armed again as soon as OKX can be asked."""
+    monkeypatch.setattr(safeguards, "check_seconds", lambda seconds: seconds)
+    good = [{"triggerTime": "1", "tag": "bot", "ts": "0"}]
+    rest.rows[PATH] = good
+    ws = trade()
+    watch = Watch(ws)
+    ws.cancel_all_after(2, tag="bot")
+    rest.rows[PATH] = {"code": "50026", "msg": "System error", "data": []}
+    failed = watch.wait("switch_failed")
+    assert failed.code == "50026" and "50026" in failed.msg and 0 < failed.delay_s <= 2
+    assert watch.wait("switch_lapsed", timeout=10).code == "50026"
+    rest.rows[PATH] = good
+    assert "armed again" in watch.wait("notice").msg
+    assert len(watch.of("switch_lapsed")) == 1 and rest.of("after")[0][3] == {"timeOut": "2", "tag": "bot"}
+
+
+def test_it_is_not_renewed_while_all_is_not_well(trade, rest, quick):
+    """A private link that is down, or the user's own function: OKX shall cancel."""
+    rest.rows[PATH] = [{"triggerTime": "1", "tag": "", "ts": "0"}]
+    fine = threading.Event()
+    fine.set()
+    up = threading.Event()
+    up.set()
+
+    def script(talk):
+        if up.is_set():
+            answering(lambda talk, request: up.clear() or talk.reset())(talk)
+
+    ws = trade(script=script)
+    watch = Watch(ws)
+    ws.cancel_all_after(30, healthy=fine.is_set)
+    eventually(lambda: len(rest.of("after")) > 1)
+    fine.clear()
+    assert "not well" in watch.wait("switch_failed").msg
+    ws.cancel_all_after(30, healthy=lambda: 1 / 0)
+    eventually(lambda: any("ZeroDivisionError" in event.msg for event in watch.of("switch_failed")))
+    ws.cancel_all_after(30)
+    with pytest.raises(OutcomeUnknown):
+        ws.cancel_order(instIdCode=1, ordId="1")
+    eventually(lambda: any("private link is down" in event.msg for event in watch.of("switch_failed")))
+    up.set()
+
+
+def test_close_leaves_the_switch_armed(trade, rest, quick):
+    """Documented: what is open is cancelled within so many seconds; nothing is renewed any more."""
+    rest.rows[PATH] = [{"triggerTime": "1", "tag": "", "ts": "0"}]
+    ws = trade()
+    ws.cancel_all_after(10)
+    ws.close()
+    count = len(rest.of("after"))
+    threading.Event().wait(1.3)
+    assert len(rest.of("after")) == count and all(asked[3] == {"timeOut": "10"} for asked in rest.of("after"))
+    with pytest.raises(ManagerClosed):
+        ws.cancel_all_after(0)
+
+
+def test_a_switch_that_cannot_be_armed_says_so(trade, rest):
+    """Nothing is renewed then."""
+    rest.rows[PATH] = {"code": "50120", "msg": "no permission", "data": []}
+    ws = trade()
+    with pytest.raises(RestError, match="50120"):
+        ws.cancel_all_after(30)
+    for seconds in (5, 121, -1, 1.5, "30", True):
+        with pytest.raises(UsageError, match="seconds must be"):
+            ws.cancel_all_after(seconds)
+    for wrong in ({"tag": "a-b"}, {"tag": 5}, {"healthy": 5}):
+        with pytest.raises(UsageError):
+            ws.cancel_all_after(30, **wrong)
+    assert len(rest.of("after")) == 1
+
+
+def test_the_switch_works_on_the_local_exchange(exchange, connect):
+    """Its signature is checked there."""
+    ws = connect(exchange, **exchange.credentials)
+    answer = ws.cancel_all_after(10)
+    assert int(answer["triggerTime"]) - int(answer["ts"]) == 10
+    assert ws.cancel_all_after(0)["triggerTime"] == "0"
+    with pytest.raises(UsageError, match="needs a login"):
+        connect(exchange).cancel_all_after(10)
+
+
+def test_an_unreachable_rest_is_told(trade, peer):
+    """In the caller's time."""
+    ws = trade()
+    ws.close()
+    with pytest.raises((ConnectionLost, ManagerClosed)):
+        ws.cancel_all_after(10)
