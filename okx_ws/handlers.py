@@ -136,6 +136,8 @@ class InlineSink(HandlerSink):
     """Calls the handler on the link's own thread: the lowest delay, and the handler must return quickly."""
 
     congested = False
+    #: What it gets does not go to the shared queue.
+    takes = True
 
     def deliver(self, batch: list[bytes]) -> bool:
         """Call the handler with each message."""
@@ -145,6 +147,8 @@ class InlineSink(HandlerSink):
 
 class QueuedSink(HandlerSink):
     """Queues for the handler, which is called on the handlers' thread."""
+
+    takes = True
 
     def __init__(self, handler: Handler, settings: Settings, reports: Reports, thread: HandlerThread) -> None:
         super().__init__(handler, settings, reports)

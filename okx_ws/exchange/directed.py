@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .accounts import Account, Key
+from .accounts import Account, Key, rekey
 from .happenings import Happening, Happenings
 from .hub import Hub
 from .line import Line
@@ -95,11 +95,7 @@ class Directed:
         """
 
         def act() -> int:
-            self.hub.accounts.pop(account.apiKey, None)
-            if key is not None:
-                account.apiKey, account.secretKey = key["apiKey"], key["secretKey"]
-                account.passphrase = key["passphrase"]
-                self.hub.accounts[account.apiKey] = account
+            rekey(self.hub.accounts, account, key)
             lines = [line for line in self.hub.lines if line.desk.account is account]
             for line in lines:
                 line.close(4007, "API key has been updated or deleted. Please reconnect.")

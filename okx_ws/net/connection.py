@@ -14,7 +14,7 @@ import logging
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -150,6 +150,8 @@ class Connection:
         self.last_error = ""
         self.last_error_at = 0.0
         self._app: LinkApp | None = None
+        #: What `call_soon` was given.
+        self._soon: deque[Callable[[], None]] = deque()
         #: Reconnect attempts since the last healthy link.
         self._attempt = 0
         self._up_at = 0.0
@@ -275,13 +277,13 @@ class Connection:
             ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
         """
         with self.changed:
-            if self._thread is None or not (self._held_open and self.session.login_wanted):
-                self.hold_open(login=True)
-            if self._stopping:
-                raise ManagerClosed("the manager is closed")
             ended = self.failure or self.session.login_error
             if ended is not None:
                 raise type(ended)(*ended.args)
+            if self._stopping:
+                raise ManagerClosed("the manager is closed")
+            if self._thread is None or not (self._held_open and self.session.login_wanted):
+                self.hold_open(login=True)
             self.session.calls.add(call)
         self._waker.wake()
 
@@ -302,6 +304,11 @@ class Connection:
                 settled, calls.settled = calls.settled, []
             for call, outcome in settled:
                 call.done(call, outcome)
+
+    def call_soon(self, job: Callable[[], None]) -> None:
+        """Have `job` called on the thread, between two reads; never, if the link is lost before. It must not raise."""
+        self._soon.append(job)
+        self._waker.wake()
 
     def nudge(self) -> None:
         """Something outside has changed that requests may wait for."""
@@ -423,6 +430,7 @@ class Connection:
         finally:
             self._app = None
             self._paused_at = None
+            self._soon.clear()
             with self.changed:
                 self.session.link_down()
                 self.changed.notify_all()
@@ -523,6 +531,8 @@ class Connection:
         """Send what the session has to send."""
         app = self._app
         assert app is not None  # called by its wire
+        while self._soon:
+            self._soon.popleft()()
         try:
             with self.mutex:
                 life = app.reader.life_at()

@@ -96,6 +96,11 @@ class Lines:
         with self.mutex:
             return self._line_of(stream).resubscribe(stream)
 
+    def call_soon(self, stream: Stream, job: Callable[[], None]) -> None:
+        """Have `job` called on the thread of this stream's link: see `Connection.call_soon`."""
+        with self.mutex:
+            self._line_of(stream).call_soon(job)
+
     def hold_open(self, login: bool = False) -> None:
         """Have a link even if nothing is wanted, logged in or not; start its thread if needed."""
         with self.mutex:
