@@ -11,6 +11,7 @@ except ModuleNotFoundError as exc:
 from .accounts import Account, Position
 from .faults import FAULTS, Fault, Faults, Struck, describe_faults
 from .happenings import Happening
+from .record import Generated
 from .replay import Recording
 from .truth import Truth
 
@@ -19,6 +20,7 @@ __all__ = [
     "Account",
     "Fault",
     "Faults",
+    "Generated",
     "Happening",
     "LocalExchange",
     "Position",

@@ -57,6 +57,9 @@ class BookFeed(Feed):
     #: OKX proves a book that does not change to be alive about once a minute.
     KEEP_ALIVE_MS = 60_000
 
+    #: In a call auction it is pushed about once a second.
+    AUCTION_MS = 1000
+
     #: Its pushes have a ``checksum``.
     summed = True
 
@@ -81,10 +84,15 @@ class BookFeed(Feed):
         row = {"asks": asks, "bids": bids, "ts": str(self._world.ts), **self._checksum(), "seqId": self._seqId}
         return {"action": action, "data": [{**row, "prevSeqId": prevSeqId}]}
 
+    @property
+    def checked(self) -> bool:
+        """Its checksum is a real one."""
+        return self._world.checksums
+
     def _checksum(self) -> dict[str, int]:
         if not self.summed:
             return {}
-        if not self._world.checksums:
+        if not self.checked:
             return {"checksum": 0}
         asks, bids = (self._rows({t: side[t] for t in list(side)[:CHECKED]}) for side in self._published)
         levels = [row for pair in zip_longest(bids, asks) for row in pair if row is not None]
@@ -96,6 +104,8 @@ class BookFeed(Feed):
         return [self._frame("snapshot", self._rows(asks), self._rows(bids), -1)]
 
     def push(self) -> list[Push]:
+        if self._market.gathers and self._world.now_ms < self._pushed_ms + self.AUCTION_MS:
+            return []
         before, now = self._published, self._window()
         asks, bids = (self._rows(changes(old, new)) for old, new in zip(before, now, strict=True))
         prevSeqId = self._seqId

@@ -55,8 +55,10 @@ class Candles:
         market: Whose trades make the bars; None for bars of a price alone, which have no volumes.
     """
 
-    #: Closed bars kept for the feeds. After a longer pause, those in between are left out.
-    KEPT = 100
+    #: Closed bars that are kept; OKX's REST has as many.
+    KEPT = 1440
+    #: After a pause that is longer than so many, those in between are left out.
+    CAUGHT_UP = 100
 
     def __init__(self, bar: str, ts: int, price: Callable[[], str], market: Market | None) -> None:
         self._bar = bar
@@ -81,7 +83,7 @@ class Candles:
             self.closed.append(self.row("1"))
             self.closes += 1
             missed += 1
-            self._open(self._end if missed < self.KEPT else ts)
+            self._open(self._end if missed < self.CAUGHT_UP else ts)
         if self._market is None:
             self._see(self._price())
             return

@@ -41,12 +41,13 @@ class MalformedLevel(OnFrames):
             super().concerns(line, sent)
             and "action" in sent.message
             and self.action in ("", sent.message["action"])
-            and any(sent.rows[0].get(side) for side in ("asks", "bids"))
+            and "seqId" in sent.rows[0]
+            and any(is_whole(sent.rows[0].get(side)) for side in ("asks", "bids"))
         )
 
     def change(self, line: Line, sent: Sent) -> Iterable[Sent | Payload]:
         row = dict(sent.rows[0])
-        side = "asks" if row["asks"] else "bids"
+        side = "asks" if is_whole(row["asks"]) else "bids"
         first, *rest = row[side]
         changed: dict[str, list[Any]] = {
             "short": [first[0]],
@@ -59,6 +60,11 @@ class MalformedLevel(OnFrames):
         else:
             row[side] = [changed[self.how], *rest]
         return (Sent.of({**sent.message, "data": [row]}),)
+
+
+def is_whole(levels: list[Any] | None) -> bool:
+    """Tell whether a side of a book begins with a level that no other fault has spoiled."""
+    return levels is not None and len(levels) > 0 and len(levels[0]) > 1
 
 
 @dataclass

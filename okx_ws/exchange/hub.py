@@ -18,6 +18,7 @@ from .feeds import Feed
 from .line import Line, run_later
 from .markets import World
 from .order_desk import OrderDesk
+from .record import Record
 from .replay import Recording
 from .rules import rule_of
 from .spreads import spread_ids
@@ -34,6 +35,9 @@ TYPES = {
     "opt-summary": ("OPTION",),
     "option-trades": ("OPTION",),
 }
+
+#: Keys of an arg that say which rows of a channel are wanted.
+NARROWING = ("instType", "instFamily", "instId", "ccy", "algoId", "sprdId")
 
 #: In this order OKX pushes one instrument's books.
 BOOKS = ("bbo-tbt", "books-l2-tbt", "books50-l2-tbt", "books", "books-rpi", "books5")
@@ -56,6 +60,11 @@ def feed_key(desk: Desk, arg: Arg) -> str:
 def book_rank(arg: Arg) -> int:
     """Return where a feed stands among those of one instrument; what is no book comes first."""
     return BOOKS.index(arg["channel"]) if arg["channel"] in BOOKS else -1
+
+
+def asks_for(arg: Arg, row: dict[str, Any]) -> bool:
+    """Tell whether an arg asks for a row: what it names, the row has too, or does not say."""
+    return all(value in ("ANY", row.get(key, value)) for key, value in arg.items() if key in NARROWING)
 
 
 class Hub:
@@ -82,6 +91,8 @@ class Hub:
         #: (line, arg) → why a fault wants a subscription refused.
         self.refuses: Callable[[Line, Arg], tuple[str, str] | None] = lambda line, arg: None
         self.recordings: list[tuple[Recording, float | None]] = []
+        #: While it is on, everybody's feeds go on when nobody is subscribed: a hole shows what was missed.
+        self.record = Record()
         self._feeds: dict[str, tuple[Arg, Feed, set[Desk]]] = {}
         self._lines: dict[Desk, Line] = {}
         self._plays: dict[Desk, list[Play]] = {}
@@ -150,8 +161,14 @@ class Hub:
         key = feed_key(desk, arg)
         _, _, desks = self._feeds.get(key, (None, None, set()))
         desks.discard(desk)
-        if not desks:
+        if not desks and not (self.record.most and desk.connId not in key):
             self._feeds.pop(key, None)
+
+    def turn_record(self, most: int) -> None:
+        """Record what is generated from now on, so much of each arg; 0: no more."""
+        self.record.turn(most)
+        if not most:
+            self._feeds = {key: feed for key, feed in self._feeds.items() if feed[2]}
 
     @property
     def fast(self) -> bool:
@@ -163,6 +180,8 @@ class Hub:
         trades = self.world.step(dt_ms)
         for arg, feed, desks in list(self._feeds.values()):
             for push in feed.due(trades):
+                if self.record.most:
+                    self.record.note(arg, push)
                 for desk in desks:
                     desk.push(arg, push)
 
@@ -180,6 +199,18 @@ class Hub:
             await line.room()
             if recorded.arg_id in ids:
                 line.send(recorded.text)
+
+    def happen(self, channel: str, row: dict[str, Any]) -> int:
+        """Push a row to the subscriptions of a channel whose arg asks for no other; return to how many."""
+        found = [
+            (desk, arg)
+            for desk in self._lines
+            for arg in desk.args.values()
+            if arg.get("channel") == channel and asks_for(arg, row)
+        ]
+        for desk, arg in found:
+            desk.push(arg, {"data": [row]})
+        return len(found)
 
     def attach(self, line: Line) -> None:
         """A connection is open."""

@@ -144,6 +144,8 @@ class Market:
         self._lay(self.asks, middle + 1)
         #: What accounts have traded since the last step.
         self._printed: list[Trade] = []
+        #: Until then (Unix ms of the world) orders are gathered in a call auction; whether they are now.
+        self.auctionEnd, self.gathers = 0.0, False
         self.last_ticks = middle
         self.last_lots = self._lots()
         self.open24h = fair * rng.uniform(0.97, 1.03)
@@ -180,7 +182,9 @@ class Market:
             self._change()
         trades, self._printed = self._printed, []
         target = self.instrument.ticks(fair)
-        if target > self.asks.best:
+        if self._auction(ts):
+            pass  # nothing is traded while orders are gathered
+        elif target > self.asks.best:
             trades += self._sweep(self.asks, "buy", target, ts)
         elif target < self.bids.best:
             trades += self._sweep(self.bids, "sell", target, ts)
@@ -193,13 +197,35 @@ class Market:
             self.seqId += rng.randrange(1, 12)  # a book that changed has a number of its own
         return trades
 
+    def gather(self, until_ms: float) -> None:
+        """Gather orders in a call auction from now on."""
+        self.auctionEnd, self.gathers = until_ms, True
+
+    def _auction(self, ts: int) -> bool:
+        """Tell whether a call auction goes on; when it ends, what crosses is traded off, without a print."""
+        before, self.gathers = self.gathers, ts < self.auctionEnd
+        while (
+            before and not self.gathers and self.bids.best >= self.asks.best and min(len(self.bids), len(self.asks)) > 1
+        ):
+            self.bids.put(self.bids.best, 0, 0)
+            self.asks.put(self.asks.best, 0, 0)
+        return self.gathers
+
+    @property
+    def crossed_lots(self) -> int:
+        """Lots of bids that are not below the best ask: what an auction would trade."""
+        best = self.asks.best
+        return sum(lots for ticks, (lots, _) in self.bids.levels.items() if ticks >= best)
+
     def _change(self) -> None:
         """Add, change or cancel one level, most often near the best; never cross the book."""
         rng = self._rng
         side, other = rng.choice(((self.bids, self.asks), (self.asks, self.bids)))
         away = int(rng.expovariate(1 / 8)) - 1
         ticks = side.best - side.sign * away
-        if ticks < 1 or side.sign * ticks >= side.sign * other.best:
+        if self.gathers:
+            ticks += side.sign * 3
+        if ticks < 1 or not self.gathers and side.sign * ticks >= side.sign * other.best:
             return
         known = side.levels.get(ticks)
         side.put(ticks, 0 if known and rng.random() < 0.35 else self._lots(), self._orders())
@@ -307,6 +333,8 @@ class World:
         self.preopen = list(preopen)
         #: The newest entry of ``status``; none while nothing has been announced.
         self.status: list[dict[str, str]] = []
+        #: instId → fields of its row that are not as listed.
+        self.terms: dict[str, dict[str, Any]] = {}
         #: Books carry real checksums, as they did until June 2026.
         self.checksums = False
         #: What goes along with every step, by name.
@@ -316,6 +344,11 @@ class World:
     def ts(self) -> int:
         """The clock in whole milliseconds."""
         return int(self.now_ms)
+
+    def instrument_rows(self) -> list[dict[str, Any]]:
+        """Return what is listed, with the terms as they are now."""
+        rows = [market.instrument.row() for market in self.markets.values()] + self.preopen
+        return [{**row, **self.terms.get(row["instId"], {})} for row in rows]
 
     def step(self, dt_ms: float) -> Trades:
         """Let `dt_ms` go by; return the trades."""

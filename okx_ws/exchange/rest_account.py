@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .accounts import Account
+from .currencies import CURRENCIES, currency_row
 from .holdings import account_row, detail_rows, position_rows
 from .markets import World
 from .rest_answers import Answer, Query, ok
@@ -29,6 +30,7 @@ class AccountPages:
         self.paths: dict[tuple[str, str], Callable[[Account, Query, bytes], Answer]] = {
             ("GET", "/api/v5/account/instruments"): lambda account, query, body: ok(listed(self._world, query)),
             ("GET", "/api/v5/account/config"): lambda account, query, body: ok([config_row(account)]),
+            ("GET", "/api/v5/asset/currencies"): lambda account, query, body: ok(currency_rows(query)),
             ("GET", "/api/v5/account/balance"): self._balance,
             ("GET", "/api/v5/account/positions"): self._positions,
         }
@@ -44,6 +46,12 @@ class AccountPages:
             arg["instId"] = query["instId"]
         rows = position_rows(account, self._world, arg)
         return ok([row for row in rows if query.get("posId") in (None, row["posId"])])
+
+
+def currency_rows(query: Query) -> list[dict[str, Any]]:
+    """Return the currencies that are asked for; all, if none is named."""
+    wanted = query["ccy"].split(",") if query.get("ccy") else list(CURRENCIES)
+    return [currency_row(ccy) for ccy in wanted if ccy in CURRENCIES]
 
 
 def config_row(account: Account) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-__all__ = ["Answer", "Query", "Refused", "empty", "no_order", "no_place", "number_of", "ok", "page", "wrong"]
+__all__ = ["Answer", "Query", "Refused", "edge_of", "empty", "no_order", "no_place", "number_of", "ok", "page", "wrong"]
 
 #: HTTP status and body.
 Answer = tuple[int, dict[str, Any]]
@@ -58,16 +58,20 @@ def number_of(query: Query, name: str, usual: int, most: int) -> int:
     return int(text)
 
 
+def edge_of(query: Query, name: str) -> int | None:
+    """Return where a page ends: a whole number; None if it was not asked for."""
+    text = query.get(name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise wrong(name)
+    return int(text)
+
+
 def page(rows: Iterable[Any], query: Query, place: Callable[[Any], str], most: int, usual: int = 100) -> list[Any]:
     """Return the page of `rows` (the newest first) that was asked for: older than `after`, newer than `before`."""
     limit = number_of(query, "limit", usual, most)
-    edges = {}
-    for name in ("after", "before"):
-        text = query.get(name)
-        if text and not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise wrong(name)
-        edges[name] = int(text) if text else None
-    after, before = edges["after"], edges["before"]
+    after, before = edge_of(query, "after"), edge_of(query, "before")
     fitting = (
         row
         for row in rows

@@ -6,21 +6,22 @@ no bar of a series from before somebody first asked for it.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import Any
 
+from .book_feeds import RpiBookFeed
 from .candles import Candles
 from .channels import make_feed
-from .feeds import single_trades
-from .markets import Market, Trade, Trades, World
-from .rest_answers import Answer, Query, empty, no_place, number_of, ok, page, wrong
-from .rows import funding_row, mark_row, ticker_row
+from .funding import funding_row, settled_rates
+from .markets import Market, World
+from .rest_answers import Answer, Query, edge_of, empty, no_place, number_of, ok, page, wrong
+from .rows import mark_row, ticker_row
 from .rules import CANDLES
+from .trade_log import TradeLog
 
-__all__ = ["MarketPages", "TradeLog", "listed"]
+__all__ = ["MarketPages", "listed"]
 
 INST_TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION", "EVENTS")
 STATES = ("scheduled", "ongoing", "pre_open", "completed", "canceled")
@@ -35,36 +36,6 @@ BARS = {
     "history-index-candles": ("index-candle", True),
 }
 
-#: Trades that are remembered of each market.
-TRADES = 5_000
-
-
-class TradeLog:
-    """The newest trades of all markets; goes along with the world."""
-
-    def __init__(self) -> None:
-        self._trades: dict[str, deque[Trade]] = {}
-
-    def watch(self, ts: int, trades: Trades) -> None:
-        """See a step of the world."""
-        for instId, new in trades.items():
-            self._trades.setdefault(instId, deque(maxlen=TRADES)).extend(new)
-
-    def rows(self, market: Market) -> Iterator[dict[str, str]]:
-        """Give the trades of a market one by one, the newest first."""
-        place = market.instrument
-        for trade in reversed(self._trades.get(place.instId, ())):
-            for tradeId, lots in reversed(single_trades(trade)):
-                yield {
-                    "instId": place.instId,
-                    "side": trade.side,
-                    "sz": place.sz(lots),
-                    "px": place.px(trade.ticks),
-                    "source": "0",
-                    "tradeId": str(tradeId),
-                    "ts": str(trade.ts),
-                }
-
 
 def listed(world: World, query: Query) -> list[dict[str, Any]]:
     """Return the instruments that were asked for."""
@@ -73,7 +44,7 @@ def listed(world: World, query: Query) -> list[dict[str, Any]]:
         raise empty("instFamily")
     if instType == "EVENTS" and not query.get("seriesId"):
         raise empty("seriesId")
-    rows = [market.instrument.row() for market in world.markets.values()] + world.preopen
+    rows = world.instrument_rows()
     wanted = {key: value for key, value in query.items() if key in ("instType", "instId", "instFamily", "uly")}
     found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
     if not found and query.get("instId"):
@@ -109,10 +80,13 @@ class MarketPages:
             "/api/v5/public/instruments": lambda query: ok(listed(self._world, query)),
             "/api/v5/market/ticker": lambda query: ok([self._ticker(self._market(query))]),
             "/api/v5/market/tickers": self._tickers,
+            "/api/v5/public/mark-price": self._mark_price,
+            "/api/v5/public/funding-rate": lambda query: ok([self._funding(self._swap(query))]),
+            "/api/v5/public/funding-rate-history": self._funding_history,
             "/api/v5/market/books": self._book,
             **{f"/api/v5/market/{name}": partial(self._bars, *how) for name, how in BARS.items()},
-            "/api/v5/public/mark-price": self._mark_price,
-            "/api/v5/public/funding-rate": self._funding_rate,
+            "/api/v5/market/books-full": self._full_book,
+            "/api/v5/market/books-rpi": self._rpi_book,
             "/api/v5/market/trades": self._trades,
             "/api/v5/market/history-trades": self._history_trades,
             "/api/v5/system/status": self._status,
@@ -147,6 +121,42 @@ class MarketPages:
         rows = [*([] if older else [series.row()]), *reversed(series.closed)]
         return ok(page(rows, query, lambda row: row[0], 300))
 
+    def _full_book(self, query: Query) -> Answer:
+        market, depth = self._market(query), number_of(query, "sz", 1, 5000)
+        asks, bids = (
+            [[px, sz, count] for px, sz, _, count in market.rows(side, depth)] for side in (market.asks, market.bids)
+        )
+        return ok([{"asks": asks, "bids": bids, "ts": str(self._world.ts)}])
+
+    def _rpi_book(self, query: Query) -> Answer:
+        market, depth = self._market(query), number_of(query, "sz", 1, 400)
+        (row,) = RpiBookFeed(self._world, market, depth, 0).first()[0]["data"]
+        return ok([{key: row[key] for key in ("asks", "bids", "ts", "seqId")}])
+
+    def _mark_price(self, query: Query) -> Answer:
+        instType, instId = type_of(query), query.get("instId")
+        if instType == "SPOT":
+            raise wrong("instType")
+        wanted = "SPOT" if instType == "MARGIN" else instType
+        places = [market for market in self._world.markets.values() if market.instrument.instType == wanted]
+        found = [market for market in places if instId in (None, "", market.instrument.instId)]
+        if not found and instId:
+            raise no_place()
+        return ok([{**mark_row(market), "instType": instType, "ts": str(self._world.ts)} for market in found])
+
+    def _swap(self, query: Query) -> Market:
+        market = self._market(query)
+        if market.instrument.instType != "SWAP":
+            raise wrong("instId")
+        return market
+
+    def _funding(self, market: Market) -> dict[str, Any]:
+        return {**funding_row(self._world, market), "ts": str(self._world.ts)}
+
+    def _funding_history(self, query: Query) -> Answer:
+        rates = settled_rates(self._world, self._swap(query))
+        return ok(page(rates, query, lambda row: row["fundingTime"], 400, 400))
+
     def _series(self, family: str, query: Query) -> Candles:
         """Return a series of bars; the one that subscribers see, begun now if there was none."""
         if not query.get("instId"):
@@ -160,23 +170,6 @@ class MarketPages:
         assert isinstance(found, Candles)  # the feed has put it there
         return found
 
-    def _mark_price(self, query: Query) -> Answer:
-        instType = query.get("instType")
-        if not instType:
-            raise empty("instType")
-        if instType not in ("MARGIN", "SWAP", "FUTURES", "OPTION"):
-            raise wrong("instType")
-        market = self._market(query)
-        if market.instrument.instType != ("SPOT" if instType == "MARGIN" else instType):
-            raise no_place()
-        return ok([{**mark_row(market), "instType": instType, "ts": str(self._world.ts)}])
-
-    def _funding_rate(self, query: Query) -> Answer:
-        market = self._market(query)
-        if market.instrument.instType != "SWAP":
-            raise wrong("instId")
-        return ok([{**funding_row(self._world, market), "ts": str(self._world.ts)}])
-
     def _trades(self, query: Query) -> Answer:
         rows = self._log.rows(self._market(query))
         return ok(list(islice(rows, number_of(query, "limit", 100, 500))))
@@ -187,7 +180,9 @@ class MarketPages:
             raise wrong("type")
         if kind == "2" and query.get("before"):
             raise wrong("before")  # by times, OKX goes back only
-        return ok(page(self._log.rows(market), query, lambda row: row["tradeId" if kind == "1" else "ts"], 100))
+        after, newer = edge_of(query, "after"), edge_of(query, "before")
+        older = {"tradeId": after} if kind == "1" else {"ts": after}
+        return ok(list(islice(self._log.rows(market, **older, newer=newer), number_of(query, "limit", 100, 100))))
 
     def _status(self, query: Query) -> Answer:
         state = query.get("state")

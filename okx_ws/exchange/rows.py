@@ -11,7 +11,7 @@ from .markets import Index, Market, World
 from .options import OPTION_VOLATILITY, YEAR_MS, option_greeks
 
 __all__ = [
-    "funding_row",
+    "block_row",
     "index_row",
     "interest_row",
     "limit_row",
@@ -22,8 +22,6 @@ __all__ = [
 ]
 
 Push = dict[str, Any]
-
-FUNDING_MS = 8 * 3_600_000
 
 
 def ticker_row(market: Market) -> Push:
@@ -50,6 +48,12 @@ def ticker_row(market: Market) -> Push:
         "sodUtc0": place.px(place.ticks(market.sodUtc0)),
         "sodUtc8": place.px(place.ticks(market.sodUtc8)),
     }
+
+
+def block_row(market: Market) -> Push:
+    """Return the row of ``block-tickers``."""
+    row = ticker_row(market)
+    return {**{key: row[key] for key in ("instType", "instId")}, "volCcy24h": "0", "vol24h": "0"}
 
 
 def index_row(index: Index) -> Push:
@@ -92,31 +96,6 @@ def limit_row(market: Market) -> Push:
     place = market.instrument
     buy, sell = market.limits
     return {"instId": place.instId, "buyLmt": place.px(buy), "sellLmt": place.px(sell), "enabled": True}
-
-
-def funding_row(world: World, market: Market) -> Push:
-    """Return the row of ``funding-rate``."""
-    place = market.instrument
-    index = world.indices[place.index].price
-    premium = (market.fair - index) / index
-    fundingTime = world.ts - world.ts % FUNDING_MS + FUNDING_MS
-    return {
-        "instType": place.instType,
-        "instId": place.instId,
-        "method": "current_period",
-        "formulaType": "withRate",
-        "fundingRate": f"{premium / 2:.16f}",
-        "nextFundingRate": "",
-        "fundingTime": str(fundingTime),
-        "nextFundingTime": str(fundingTime + FUNDING_MS),
-        "minFundingRate": "-0.00375",
-        "maxFundingRate": "0.00375",
-        "interestRate": "0.0001",
-        "impactValue": "20000",
-        "settState": "settled",
-        "settFundingRate": f"{premium / 3:.16f}",
-        "premium": f"{premium:.16f}",
-    }
 
 
 def summary_row(world: World, market: Market) -> Push:

@@ -18,22 +18,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from .accounts import Account, Key, rekey
+from .accounts import Account, Key
 from .desk import Desk
+from .directed import Directed
 from .fault_kinds import Site
 from .faults import Faults, Struck
-from .happenings import Happening, Happenings
+from .happenings import Happenings
 from .hub import Hub
 from .instruments import make_instruments, preopen_row
-from .line import Line
 from .listeners import make_certificate
 from .markets import World
 from .order_desk import OrderDesk
-from .replay import Recording
 from .rest import RestDesk
-from .rows import status_row
 from .serving import PATHS, Serving
-from .truth import Truth, truth_of
 
 __all__ = ["LocalExchange"]
 
@@ -42,7 +39,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class LocalExchange:
+class LocalExchange(Directed):
     """OKX on loopback: three WebSocket endpoints and REST, with markets that move, for tests and for trying things out.
 
         with LocalExchange() as exchange, OkxWebSocketManager(urls=exchange.urls) as ws:
@@ -218,82 +215,6 @@ class LocalExchange:
         except RuntimeError:
             if exc is None:
                 raise  # else it was logged, and what the block raised is nearer to the reader
-
-    # ------------------------------------------------------------------ what it can be told to do, from any thread
-
-    def replay(self, path: str | Path, speed: float | None = None) -> Recording:
-        """Serve a file of recorded frames to whoever subscribes to their args, instead of the world's.
-
-        The args of one subscribe request are played together, in the file's order, from its beginning.
-
-        Args:
-            path: One JSON text a line; see `Recording`.
-            speed: None: as fast as the client reads; 1.0: with the distances of the recording; 2.0: twice as fast.
-        """
-        recording = Recording(path)
-        self.call(lambda: self.hub.recordings.append((recording, speed)))
-        return recording
-
-    def drop(self, endpoint: str | None = None) -> int:
-        """Cut connections without a close frame (of one endpoint, or all); return how many."""
-        return self._each(endpoint, Line.abort)
-
-    def close_all(self, code: int, reason: str = "", endpoint: str | None = None) -> int:
-        """Close connections with this code (of one endpoint, or all); return how many."""
-        return self._each(endpoint, lambda line: line.close(code, reason))
-
-    def notice(self, close_after_s: float = 60.0, endpoint: str | None = None) -> int:
-        """Announce the end of connections as OKX does before a service upgrade (64008), and end them then.
-
-        Returns at once; says to how many it was announced.
-        """
-        return self._each(endpoint, lambda line: line.announce_end(close_after_s))
-
-    def say(self, text: str, endpoint: str | None = None) -> int:
-        """Send a text to every client (of one endpoint, or all), whatever it is; return to how many."""
-        return self._each(endpoint, lambda line: line.send(text))
-
-    def announce(self, title: str, state: str = "scheduled", begin_s: float = 60.0, end_s: float = 120.0) -> None:
-        """Put an entry on the channel ``status``: work on the WebSocket service; `begin_s` and `end_s` from now."""
-        now_ms = self._clock_ms()
-        row = status_row(title, state, now_ms + int(begin_s * 1000), now_ms + int(end_s * 1000), self.hub.demo)
-        self.call(lambda: setattr(self.world, "status", [row]))
-
-    def truth(self, account: Account | None = None) -> Truth:
-        """Return what an account (the first one, if not given) owns and has ordered now: a copy."""
-        return self.call(lambda: truth_of(account or self.accounts[0]))
-
-    def replace_key(self, account: Account, key: Key | None) -> int:
-        """Give an account another key, or none; what is logged in as it is closed with 4007. Return how many were.
-
-        The account's orders stay.
-        """
-
-        def act() -> int:
-            rekey(self.hub.accounts, account, key)
-            lines = [line for line in self.hub.lines if line.desk.account is account]
-            for line in lines:
-                line.close(4007, "API key has been updated or deleted. Please reconnect.")
-            return len(lines)
-
-        return self.call(act)
-
-    def remove_key(self, account: Account | None = None) -> int:
-        """Delete the key of an account (the first one, if not given); see `replace_key`."""
-        return self.replace_key(account or self.accounts[0], None)
-
-    def _each(self, endpoint: str | None, action: Callable[[Line], None]) -> int:
-        def act() -> int:
-            lines = [line for line in self.hub.lines if endpoint in (None, line.endpoint)]
-            for line in lines:
-                action(line)
-            return len(lines)
-
-        return self.call(act)
-
-    def watch(self, watcher: Callable[[Happening], None]) -> None:
-        """Have a function told what connects, subscribes and fails; on the exchange's thread, so it must be quick."""
-        self.call(lambda: self._happenings.watchers.append(watcher))
 
     # ------------------------------------------------------------------ for faults
 

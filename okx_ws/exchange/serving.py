@@ -200,7 +200,9 @@ class Serving:
 
 def ending(ws: ServerConnection) -> str:
     """Tell how a connection ended: the code and the reason of who closed first."""
-    first = ws.protocol.close_sent if ws.protocol.close_rcvd_then_sent is False else ws.protocol.close_rcvd
-    if first is None:
+    by_client = ws.protocol.close_rcvd_then_sent
+    if by_client is None:
         return "1006 cut"
-    return f"{first.code} {first.reason} by the {'server' if first is ws.protocol.close_sent else 'client'}".strip()
+    first = ws.protocol.close_rcvd if by_client else ws.protocol.close_sent
+    assert first is not None  # who came first is known
+    return f"{first.code} {first.reason}".rstrip() + f" by the {'client' if by_client else 'server'}"

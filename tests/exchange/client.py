@@ -23,7 +23,8 @@ def talk(exchange, endpoint="public"):
     context = None
     if exchange.sslopt:
         context = ssl.create_default_context(cafile=exchange.sslopt["ca_certs"])
-    with dial(exchange.urls[endpoint], ssl=context, proxy=None) as ws:
+    # No bound on what waits: a client that pauses reading cannot close, either.
+    with dial(exchange.urls[endpoint], ssl=context, proxy=None, max_queue=None) as ws:
         yield Client(ws)
 
 

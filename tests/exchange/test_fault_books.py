@@ -39,6 +39,15 @@ def test_a_level_may_be_none(how, broken, action, busy):
         assert not broken(client.pushes(1)[0]["data"][0])
 
 
+def test_two_faults_may_spoil_one_message(busy):
+    """What one has spoiled the other leaves alone; the exchange goes on."""
+    for how in ("short", "short", "seqId", "negative"):
+        busy.faults.start("malformed_level", how=how, action="update", times=5)
+    with talk(busy) as client:
+        client.subscribe(BOOKS)
+        assert len(client.pushes(12)) == 12
+
+
 def test_a_level_that_never_was_may_be_deleted(busy):
     """Acceptance 59: seen on the real exchange."""
     busy.faults.start("unknown_delete")

@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import hmac
 import json
+import time
 import urllib.parse
 import urllib.request
 
@@ -12,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from okx_ws.exchange import Account, LocalExchange, rest_market
+from okx_ws.exchange import Account, LocalExchange, trade_log
+from okx_ws.exchange.funding import FUNDING_MS, funding_row
 from okx_ws.exchange.instruments import make_instruments
 from okx_ws.exchange.markets import World
 from okx_ws.exchange.rest import REQUESTS, RestDesk
 from okx_ws.exchange.rest_market import MarketPages
+from okx_ws.exchange.rows import mark_row
 from tests.exchange.client import get, talk
 from tests.watch import eventually
 
@@ -102,7 +105,7 @@ def test_trades_are_paged_to_the_beginning(world, desk):
 
 def test_trades_of_a_long_run_are_bounded(world, desk, monkeypatch):
     """What is remembered of the past; the newest stay."""
-    monkeypatch.setattr(rest_market, "TRADES", 20)
+    monkeypatch.setattr(trade_log, "TRADES", 20)
     run(world, 100, 1000)
     found = rows(desk, f"{MARKET}/trades?instId=BTC-USDT&limit=500")
     assert 20 <= len(found) <= 60, "aggregated trades, of three at the most"
@@ -159,12 +162,72 @@ def test_books_are_on_the_chain_of_the_feed(exchange):
     assert matched is not None
 
 
+def test_books_come_in_other_shapes_too(world, desk):
+    """Full: rows of three, no seqId; RPI: the size without retail orders in the middle."""
+    (plain,) = rows(desk, f"{MARKET}/books?instId=BTC-USDT&sz=5")
+    (full,) = rows(desk, f"{MARKET}/books-full?instId=BTC-USDT&sz=5000")
+    (rpi,) = rows(desk, f"{MARKET}/books-rpi?instId=BTC-USDT&sz=5")
+    assert list(full) == ["asks", "bids", "ts"] and len(full["asks"]) == 400
+    assert full["asks"][:5] == [[px, sz, count] for px, sz, _, count in plain["asks"]]
+    assert [(px, sz) for px, sz, *_ in rpi["bids"]] == [(px, sz) for px, sz, *_ in plain["bids"]]
+    assert rpi["seqId"] == plain["seqId"] and all(float(less) <= float(sz) for _, sz, less, _ in rpi["bids"])
+
+
+def test_mark_prices_are_those_of_the_feed(world, desk):
+    """Of one instrument or of a type; a spot pair's is asked for as MARGIN."""
+    (row,) = rows(desk, "/api/v5/public/mark-price?instType=SWAP&instId=BTC-USDT-SWAP")
+    assert {key: value for key, value in row.items() if key != "ts"} == mark_row(world.markets["BTC-USDT-SWAP"])
+    assert row in rows(desk, "/api/v5/public/mark-price?instType=SWAP")
+    (row,) = rows(desk, "/api/v5/public/mark-price?instType=MARGIN&instId=BTC-USDT")
+    assert row["instType"] == "MARGIN"
+
+
+def test_funding_settles_what_the_channel_forecasts(world, desk):
+    """The rate that forms comes close to what is settled; the channel, REST and its history agree."""
+    swap, path = world.markets["BTC-USDT-SWAP"], "/api/v5/public/funding-rate"
+    world.step(FUNDING_MS - world.ts % FUNDING_MS - 1000)
+    before = funding_row(world, swap)
+    assert rows(desk, f"{path}?instId=BTC-USDT-SWAP")[0]["fundingRate"] == before["fundingRate"]
+    world.step(1000)
+    after = funding_row(world, swap)
+    newest, *older = rows(desk, f"{path}-history?instId=BTC-USDT-SWAP")
+    assert newest["fundingTime"] == before["fundingTime"] and newest["realizedRate"] == after["settFundingRate"]
+    assert abs(float(before["fundingRate"]) - float(newest["realizedRate"])) < 1e-7
+    times = [int(row["fundingTime"]) for row in (newest, *older)]
+    assert times == list(range(times[0], times[-1] - 1, -FUNDING_MS)) and len(times) == 270
+    paged = rows(desk, f"{path}-history?instId=BTC-USDT-SWAP&limit=3&after={times[4]}&before={times[9]}")
+    assert [int(row["fundingTime"]) for row in paged] == times[5:8]
+
+
+def test_paging_far_back_is_quick(world, desk):
+    """A client that fills a hole does not stop the exchange: a page costs what it holds."""
+    run(world, 3000)
+    start, found = time.perf_counter(), []
+    path = f"{MARKET}/history-trades?instId=BTC-USDT&limit=10"
+    page = rows(desk, path)
+    while page:
+        found += page
+        page = rows(desk, f"{path}&after={page[-1]['tradeId']}")
+    each = (time.perf_counter() - start) / (len(found) / 10)
+    assert len(found) > 1000 and each < 0.005
+
+
 def test_tickers_are_those_of_the_feed(world, desk):
     """The same row, with the time."""
     (row,) = rows(desk, f"{MARKET}/ticker?instId=BTC-USDT-SWAP")
     assert row["ts"] == str(world.ts) and row in rows(desk, f"{MARKET}/tickers?instType=SWAP")
     families = {row["instId"] for row in rows(desk, f"{MARKET}/tickers?instType=FUTURES&instFamily=BTC-USD")}
     assert len(families) == 1 and rows(desk, f"{MARKET}/tickers?instType=EVENTS") == []
+
+
+def test_currencies_are_listed_to_accounts(world, desk, account):
+    """Those that instruments are traded in."""
+    target = "/api/v5/asset/currencies"
+    status, answer = desk.answer("GET", target, signed(account, "GET", target, at_ms=world.ts))
+    assert status == 200 and {"BTC", "USDT"} <= {row["ccy"] for row in answer["data"]}
+    target += "?ccy=BTC,XYZ"
+    _, answer = desk.answer("GET", target, signed(account, "GET", target, at_ms=world.ts))
+    assert [row["chain"] for row in answer["data"]] == ["BTC-Bitcoin"]
 
 
 def test_status_tells_what_is_announced(exchange):
@@ -193,6 +256,13 @@ def test_status_tells_what_is_announced(exchange):
         (f"{MARKET}/trades?instId=BTC-USDT&limit=501", "51000"),
         (f"{MARKET}/history-trades?instId=BTC-USDT&limit=101", "51000"),
         (f"{MARKET}/history-trades?instId=BTC-USDT&type=3", "51000"),
+        (f"{MARKET}/history-trades?instId=BTC-USDT&after=x", "51000"),
+        (f"{MARKET}/books-full?instId=BTC-USDT&sz=5001", "51000"),
+        (f"{MARKET}/books-rpi?sz=5", "50014"),
+        ("/api/v5/public/mark-price?instType=SPOT", "51000"),
+        ("/api/v5/public/mark-price?instType=SWAP&instId=BTC-USDT", "51001"),
+        ("/api/v5/public/funding-rate?instId=BTC-USDT", "51000"),
+        ("/api/v5/public/funding-rate-history?instId=BTC-USDT-SWAP&limit=401", "51000"),
         (f"{MARKET}/history-trades?instId=BTC-USDT&type=2&before=1", "51000"),
         ("/api/v5/system/status?state=odd", "51000"),
         ("/api/v5/public/instruments?instType=EVENTS", "50014"),
