@@ -235,6 +235,7 @@ class Settings:
     max_message_bytes: int = 64 * 1024 * 1024
     markers: bool = False
     subscriptions_per_link: int = 240
+    max_link_age: float | None = None
     #: None: the environment's; False: none; or an URL, which may hold a password.
     proxy: str | bool | None = field(default=None, repr=False)
     tls: ssl.SSLContext = field(default_factory=default_tls_context)
@@ -247,6 +248,8 @@ class Settings:
             raise UsageError(
                 f"ping_interval must be under 30 s, not {self.ping_interval!r}: OKX closes idle links at 30 s"
             )
+        if self.max_link_age is not None:
+            positive("max_link_age", self.max_link_age)
         for name in ("queue_size", "queue_bytes", "subscriptions_per_link"):
             whole(name, getattr(self, name))
         # A 400-level book snapshot is 27 kB; a limit under that would cut honest traffic.

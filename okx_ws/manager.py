@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from . import process
 from .config import Backoff, Credentials, Limits, Settings, positive, tls_context
-from .endpoints import resolve_urls
+from .endpoints import ENDPOINTS, resolve_urls
 from .errors import ManagerClosed, UsageError
 from .events import Event
 from .net.clock import Clock
@@ -77,6 +77,7 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
             ``"overflow"``, ``"malformed"``, ``"stall"``, and ``"sequence"``: it was subscribed anew for an order book.
         subscriptions_per_link: Beyond, an endpoint's subscriptions are spread over further links. Of order books of 50
             or 400 levels, OKX wants fewer than 30 on a link, and gets that.
+        max_link_age: Seconds after which a link is handed over to a new one, as `rotate` does; None: never.
         proxy: None: the environment's (``https_proxy``, ``all_proxy``, ``no_proxy``); False: none; or
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.
         sslopt: See `config.tls_context`: ``ca_certs`` and the like, or a ``context``. Verification is always on.
@@ -111,6 +112,7 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
         max_message_bytes: int = 64 * MiB,
         markers: bool = False,
         subscriptions_per_link: int = 240,
+        max_link_age: float | None = None,
         proxy: str | bool | None = None,
         sslopt: Mapping[str, Any] | None = None,
         clock_sync: bool = True,
@@ -139,6 +141,7 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
             max_message_bytes=max_message_bytes,
             markers=markers,
             subscriptions_per_link=subscriptions_per_link,
+            max_link_age=max_link_age,
             proxy=proxy,
             tls=tls_context(sslopt),
         )
@@ -242,6 +245,30 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
         They raise `UsageError` on a link's own thread (inline), and `ManagerClosed` once the manager is closed.
         """
         return self._rest
+
+    def rotate(self, endpoint: str | None = None) -> int:
+        """Have new links take the place of those that are up, while both live: nothing is lost, doubled or reordered.
+
+        Returns at once. Each new link is told as ``connected``; the old one is closed, without ``disconnected``, once
+        the new one has everything. If that is not so within 45 s, the old link goes on. The same happens by itself when
+        OKX gives notice of an upgrade (64008), and at `max_link_age`.
+
+        Args:
+            endpoint: ``"public"``, ``"private"`` or ``"business"``; None: all.
+
+        Returns:
+            How many links are being handed over because of this call.
+
+        Raises:
+            UsageError: There is no such endpoint.
+            ManagerClosed: The manager is closed.
+        """
+        if endpoint is not None and endpoint not in ENDPOINTS:
+            raise UsageError(f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}")
+        self._check_open()
+        with self._manager_lock:
+            self._check_open()
+            return sum(lines.rotate() for name, lines in self._lines.items() if endpoint in (None, name))
 
     # ------------------------------------------------------------------ the end
 

@@ -146,8 +146,7 @@ class OrderBook:
         return (
             stream is not None
             and self._book.state == "synced"
-            and stream.wire == "on"
-            and not stream.anew
+            and stream.stands
             and stream.epoch == self._proven
             and not self.sink.dead
             and not self.subscription.lines.is_paused(stream)
@@ -316,7 +315,7 @@ class OrderBook:
     def _receive(self, payload: bytes) -> None:
         """Apply a message. Neither raises nor blocks, whatever it is."""
         stream = self._find_stream()
-        if stream is None or stream.anew or stream.wire not in ("asked", "on") or gaps.is_marker(payload):
+        if stream is None or not stream.takes or gaps.is_marker(payload):
             return  # of a chain that has ended
         if stream.epoch != self._epoch:
             self._epoch = stream.epoch
@@ -336,7 +335,7 @@ class OrderBook:
             self._version += 1
         # What came before the acknowledgement may be of an attempt that was given up: it counts as soon as something
         # that came after it follows from it.
-        if stream.wire == "on":
+        if stream.stands:
             news = done != "keep-alive" or self._proven != stream.epoch
             if self._proven != stream.epoch:
                 self._proven = stream.epoch
@@ -346,7 +345,7 @@ class OrderBook:
 
     def _broken(self, stream: Stream, why: str) -> None:
         """Ask for a new snapshot, unless one is to come with an acknowledgement."""
-        if stream.wire != "on":
+        if not stream.stands:
             self._book.restart()
             return
         self._why = why

@@ -21,7 +21,7 @@ def endpoint_stats(lines: Lines) -> dict[str, Any]:
     with lines.mutex:
         links = [link_stats(connection) for connection in lines.connections]
         counts = lines.past + sum((connection.counts for connection in lines.connections), Counter())
-        streams = [stream for connection in lines.connections for stream in connection.session.subscriptions]
+        streams = [stream for line in lines.lines for stream in line.session.subscriptions]
         needed = [link["state"] for link in links if link["subscriptions"]] or [link["state"] for link in links]
         return {
             "url": lines.url,
@@ -56,7 +56,7 @@ def stream_stats(stream: Stream, now: float) -> dict[str, Any]:
     newest = max((route.last_at for route in stream.routes), default=0.0)
     return {
         "arg": dict(stream.arg),
-        "state": "rejected" if stream.refusal else "active" if stream.acked else "pending",
+        "state": "rejected" if stream.refusal else "active" if stream.acked or stream.stands else "pending",
         "holders": len(stream.holders),
         "messages": stream.messages,
         "age_s": now - newest if newest else None,

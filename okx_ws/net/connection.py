@@ -31,6 +31,7 @@ from ..protocol.session import LOGIN, PING, LinkFault, Session
 from ..protocol.subscriptions import Stream
 from .app import LinkApp, Loss
 from .opening import open_wire
+from .pairs import Pair
 from .wire import Poller, Stopped, Waker, Wire, WireError
 
 __all__ = ["Connection", "Owner", "Site", "Wish"]
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 
 #: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
 SLICE_S = 1.0
+
+#: How data pushes begin.
+DATA_START = b'{"arg":{'
 
 #: A link that others can do without is closed when nothing was subscribed on it for so long: who unsubscribes often
 #: subscribes something else next.
@@ -106,8 +110,17 @@ class Owner(Protocol):
     def is_spare(self, connection: Connection) -> bool:
         """Tell whether the endpoint can do without it, as soon as it has no subscriptions."""
 
+    def is_new(self, connection: Connection) -> bool:
+        """Tell whether it is to take the place of another one, and has not yet."""
+
+    def hand_over(self, connection: Connection) -> object:
+        """It will be closed by OKX, or is old: see to a new one."""
+
+    def begin_hand_over(self, connection: Connection) -> None:
+        """It is between two reads: have a new one join it now."""
+
     def gone(self, connection: Connection) -> None:
-        """It was spare, and has ended. Called outside the mutex."""
+        """It was spare, or another one has what it had, and it has ended. Called outside the mutex."""
 
 
 class Connection:
@@ -130,14 +143,24 @@ class Connection:
         self.session = Session(
             site.endpoint,
             site.settings,
-            site.outlet_of,
+            self._outlet_of,
             credentials=site.credentials,
             hint=f"tried {site.url}{site.hint}",
             clock=site.clock,
         )
+        #: While another link carries the same subscriptions.
+        self.pair: Pair | None = None
+        #: It is to be handed over to a new link, which begins between two reads.
+        self.departing = False
+        #: The link is to be dialled anew at once, without a word: another one has everything.
+        self._redialling = False
+        #: When it is handed over because of its age (monotonic).
+        self._old_at = float("inf")
         self._waker = Waker()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        #: The thread does nothing any more.
+        self._ended = False
         #: It has ended, or is about to, since nobody needs it any more.
         self.retired = False
         #: Since when it has had no subscription (monotonic); None while it has one.
@@ -175,7 +198,7 @@ class Connection:
     def start(self) -> None:
         """What is wanted has changed: start the thread, or wake it."""
         with self.changed:
-            if isinstance(self.failure, LoginError) and self._needed:
+            if isinstance(self.failure, LoginError) and self.needed:
                 self.failure = None
             if self._thread is None:
                 # A daemon: an open link must not keep the interpreter alive.
@@ -191,6 +214,12 @@ class Connection:
         if wish.snapshot_s is not None:
             self.session.want_snapshots(stream, wish.snapshot_s, time.monotonic())
         return stream
+
+    def _outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
+        """Return where pushes with this arg go."""
+        if self.pair is not None:
+            return self.pair.outlet_of(self, streams, arg)
+        return self.site.outlet_of(streams, arg)
 
     def tell_pending(self) -> None:
         """Tell what a call of ours has brought about; to be called outside every lock."""
@@ -309,11 +338,21 @@ class Connection:
             self.session.nudge()
         self._waker.wake()
 
+    def wake(self) -> None:
+        """Have the thread look at what is due."""
+        self._waker.wake()
+
     def resume(self) -> None:
         """A queue has room again: go on reading."""
         with self.changed:
             self.changed.notify_all()
         self._waker.wake()
+
+    def inherit(self, old: Connection) -> None:
+        """Take the place of a connection that has ended. Under the mutex."""
+        self._held_open = self._held_open or old._held_open
+        self.session.login_wanted = self.session.login_wanted or old.session.login_wanted
+        self.session.nudge()
 
     # ------------------------------------------------------------------ the end
 
@@ -337,6 +376,27 @@ class Connection:
                 self._waker.close()
             self.changed.notify_all()
         self._waker.wake()
+
+    def retire(self) -> None:
+        """Ask the thread to end, since another link has what this one had; returns at once."""
+        with self.changed:
+            self.retired = self._stopping = True
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def redial(self) -> None:
+        """Close the link and dial a new one at once, since another link has everything. On the thread.
+
+        Raises:
+            LinkFault: Always.
+        """
+        self._redialling = True
+        raise LinkFault("handed over")
+
+    @property
+    def over(self) -> bool:
+        """The thread has run and ended."""
+        return self._thread is not None and (self._ended or not self._thread.is_alive())
 
     def join(self, until: float) -> bool:
         """Wait for the thread to end, until `until` (monotonic); return whether it has."""
@@ -373,13 +433,14 @@ class Connection:
                 self._owner.gone(self)
             elif self._stopping:
                 self._fail(ManagerClosed("the manager is closed"))
+            self._ended = True
             self._waker.close()
 
     def _wait_for_wish(self) -> bool:
         """Wait until a link is needed, and there is room for what it brings; return False at the end."""
         with self.changed:
             while not self._stopping and not isinstance(self.failure, ConnectionLost):
-                if self._needed and not self._still_congested():
+                if self.needed and not self._still_congested():
                     return True
                 self._retire_at(time.monotonic())
                 self.changed.wait(SLICE_S)
@@ -400,7 +461,8 @@ class Connection:
         return self._empty_since + LINGER_S
 
     @property
-    def _needed(self) -> bool:
+    def needed(self) -> bool:
+        """A link is needed."""
         return self.session.needed or (self._held_open and self.session.login_error is None)
 
     def _link(self) -> Loss:
@@ -424,6 +486,7 @@ class Connection:
             self._app = None
             self._paused_at = None
             with self.changed:
+                self.departing = False
                 self.session.link_down()
                 self.changed.notify_all()
             if wire is not None:
@@ -432,17 +495,26 @@ class Connection:
             if poller is not None:
                 poller.close()
             self._settle_calls()
+            if self.pair is not None:
+                self.pair.link_lost(self)
 
     def _after(self, loss: Loss) -> None:
         """Tell a loss, and wait before the next attempt, or give the endpoint up."""
         now = time.monotonic()
         meaning = CLOSE_CODES.get(loss.code, "")
+        if self._redialling:
+            self._redialling = False
+            return
         self.last_error = text = loss.reason or meaning
         self.last_error_at = now
-        if loss.opened:
+        quiet = self.pair is not None and self.pair.is_quiet(self)
+        ended = self.pair is not None and self.pair.after_loss(self)
+        if loss.opened and not quiet:
             self._tell(Event("disconnected", self.endpoint, code=str(loss.code), msg=text))
-            if now - self._up_at >= self._settings.backoff.healthy_s:
-                self._attempt = 0
+        if loss.opened and now - self._up_at >= self._settings.backoff.healthy_s:
+            self._attempt = 0
+        if ended:
+            return
         with self.changed:
             # A login that was refused with something to retry may be followed by a close; the key is still good.
             fatal = loss.code in FATAL_CLOSES and not (loss.code == 4001 and self.session.login_pending)
@@ -451,7 +523,7 @@ class Connection:
                 self.session.refuse_login(str(loss.code), text)
             # What was too much is moved, so that coming back at once does not repeat it.
             split = loss.code in CROWDED_CLOSES and self._owner.crowded(self)
-            needed = self._needed
+            needed = self.needed
             events = self._take_events()
             if self.session.login_error is not None and not needed:
                 self.failure = self.session.login_error  # before anybody can subscribe to what needs no login
@@ -459,6 +531,8 @@ class Connection:
         self._tell_all(events)
         if self.failure is not None:
             self._owner.failed(self)
+        elif not self._settings.reconnect and self._owner.is_new(self):
+            self.retire()
         elif not self._settings.reconnect:
             self._fail(ConnectionLost(f"{self.endpoint}: {text} (reconnect=False)"))
         elif needed:
@@ -491,6 +565,7 @@ class Connection:
     def link_opened(self, app: LinkApp, now: float) -> None:
         """The upgrade succeeded: tell, and have what is wanted sent."""
         self._up_at = now
+        self._old_at = now + (self._settings.max_link_age or float("inf"))
         self.connects += 1
         with self.changed:
             self.session.link_up(now, app.ping_every)
@@ -507,8 +582,13 @@ class Connection:
             events = self._take_events()
             urgent = session.due == 0.0
         self._tell_all(events)
+        if self.pair is not None and events:
+            self.pair.stir(self)
         if self.site.raw is not None:
-            batches = [(self.site.raw, [payload for payload in payloads if payload != b"pong"]), *batches]
+            texts = [payload for payload in payloads if payload != b"pong"]
+            if self.pair is not None:  # data goes there when it is merged
+                texts = [text for text in texts if not text.startswith(DATA_START)]
+            batches = [(self.site.raw, texts), *batches]
         for outlet, batch in batches:
             if outlet.deliver(batch):
                 self._congested.append(outlet)
@@ -523,13 +603,14 @@ class Connection:
         """Send what the session has to send."""
         app = self._app
         assert app is not None  # called by its wire
+        pair_due = self._step(now)
         try:
             with self.mutex:
                 life = app.reader.life_at()
                 if life is not None:
                     self.session.heartbeat.life(life)
                 texts = self.session.pump(now, idle, room=not app.wire.unsent)
-                due = min(self.session.due, self._retire_at(now))
+                due = min(self.session.due, self._retire_at(now), self._old_at, pair_due)
         finally:
             with self.mutex:
                 events = self._take_events()
@@ -540,6 +621,16 @@ class Connection:
             else:
                 app.send_text(self._sign() if text == LOGIN else text)
         return due if self._paused_at is None else min(due, self._paused_at + self._settings.block_timeout)
+
+    def _step(self, now: float) -> float:
+        """Look at what concerns other links, too; return when to look again. All that was read has been delivered."""
+        due = self.session.notice or now >= self._old_at
+        if due and (self.pair is None or self.pair.permanent or self.pair.first is self):  # else a little later
+            self.session.notice, self._old_at = False, now + (self._settings.max_link_age or float("inf"))
+            self._owner.hand_over(self)
+        if self.departing:
+            self._owner.begin_hand_over(self)
+        return float("inf") if self.pair is None else self.pair.step(self, now)
 
     def _sign(self) -> str:
         """Return a login signed now; outside the mutex, since it may call users' code."""

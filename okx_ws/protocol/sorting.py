@@ -40,12 +40,13 @@ class Sorter:
         markers: Put a marker before the first message after a hole, and in the place of a malformed one.
 
     Attributes:
+        markers: As given; changes take effect at once.
         messages: How many messages came.
     """
 
     def __init__(self, routes: Routes, markers: bool) -> None:
         self._routes = routes
-        self._markers = markers
+        self.markers = markers
         self.messages = 0
 
     def sort(self, payloads: list[bytes], now: float, now_ms: int) -> tuple[list[Batch], list[Control]]:
@@ -122,7 +123,7 @@ class Sorter:
             if stream.stalls:
                 controls.append(Control("repaired", stream))
             since_ms, stream.hole_since_ms = stream.hole_since_ms, None
-            if since_ms is not None and self._markers:
+            if since_ms is not None and self.markers:
                 until_ms = max(since_ms, gaps.time_of(payload, newest=True) or now_ms)
                 markers.append(gaps.marker(stream.arg, stream.hole_cause, since_ms, until_ms))
         route.messages -= len(markers)  # they will be counted with the messages, and are none
@@ -130,7 +131,7 @@ class Sorter:
 
     def _malformed(self, payload: bytes, controls: list[Control], now_ms: int) -> list[tuple[bytes, Route]]:
         """Return the marker that takes the place of a message that cannot be read."""
-        marker = gaps.malformed(payload, now_ms) if self._markers else None
+        marker = gaps.malformed(payload, now_ms) if self.markers else None
         if marker is None:
             return []
         route = self._routes.of_arg(codec.decode(marker)["arg"])
