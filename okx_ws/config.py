@@ -236,6 +236,7 @@ class Settings:
     markers: bool = False
     subscriptions_per_link: int = 240
     max_link_age: float | None = None
+    redundancy: int = 1
     #: None: the environment's; False: none; or an URL, which may hold a password.
     proxy: str | bool | None = field(default=None, repr=False)
     tls: ssl.SSLContext = field(default_factory=default_tls_context)
@@ -248,6 +249,8 @@ class Settings:
             raise UsageError(
                 f"ping_interval must be under 30 s, not {self.ping_interval!r}: OKX closes idle links at 30 s"
             )
+        if self.redundancy not in (1, 2) or isinstance(self.redundancy, bool):
+            raise UsageError(f"redundancy must be 1 or 2 links for each subscription, not {self.redundancy!r}")
         if self.max_link_age is not None:
             positive("max_link_age", self.max_link_age)
         for name in ("queue_size", "queue_bytes", "subscriptions_per_link"):

@@ -77,6 +77,8 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
             ``"overflow"``, ``"malformed"``, ``"stall"``, and ``"sequence"``: it was subscribed anew for an order book.
         subscriptions_per_link: Beyond, an endpoint's subscriptions are spread over further links. Of order books of 50
             or 400 levels, OKX wants fewer than 30 on a link, and gets that.
+        redundancy: 2: hold each subscription on two links, and take each message from the one that brings it first: the
+            loss of one link costs nothing. Order calls use one of them.
         max_link_age: Seconds after which a link is handed over to a new one, as `rotate` does; None: never.
         proxy: None: the environment's (``https_proxy``, ``all_proxy``, ``no_proxy``); False: none; or
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.
@@ -113,6 +115,7 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
         markers: bool = False,
         subscriptions_per_link: int = 240,
         max_link_age: float | None = None,
+        redundancy: int = 1,
         proxy: str | bool | None = None,
         sslopt: Mapping[str, Any] | None = None,
         clock_sync: bool = True,
@@ -142,6 +145,7 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
             markers=markers,
             subscriptions_per_link=subscriptions_per_link,
             max_link_age=max_link_age,
+            redundancy=redundancy,
             proxy=proxy,
             tls=tls_context(sslopt),
         )

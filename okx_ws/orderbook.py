@@ -149,7 +149,7 @@ class OrderBook:
             and stream.stands
             and stream.epoch == self._proven
             and not self.sink.dead
-            and not self.subscription.lines.is_paused(stream)
+            and not self.subscription.lines.is_paused(stream.link)
         )
 
     def wait_ready(self, timeout: float | None = 10.0) -> OrderBook:
@@ -188,9 +188,9 @@ class OrderBook:
             return "it was closed"
         if stream.refusal is not None:
             return f"OKX refused it: {stream.refusal}"
-        if not self.subscription.lines.is_up(stream):
+        if not self.subscription.lines.is_up(stream.link):
             return "there is no link"
-        if self.subscription.lines.is_paused(stream):
+        if self.subscription.lines.is_paused(stream.link):
             return 'its link is paused: a queue is full (overflow="block")'
         return self._why or "its snapshot has not come yet"
 

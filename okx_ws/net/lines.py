@@ -23,6 +23,7 @@ from ..protocol.spreading import Load, excess, place
 from ..protocol.subscriptions import Stream
 from .connection import Connection, Site, Wish
 from .handover import HandOver
+from .redundancy import Redundant
 
 __all__ = ["Lines"]
 
@@ -58,7 +59,17 @@ class Lines:
     def _open(self) -> Connection:
         line = self._connect()
         self.lines = (*self.lines, line)
+        if self.site.settings.redundancy == 2:
+            Redundant(self.site, line, self._connect()).begin()
         return line
+
+    def _start(self, line: Connection) -> None:
+        for link in self.links_of(line):
+            link.start()
+
+    def links_of(self, line: Connection) -> tuple[Connection, ...]:
+        """Return the links of a line: two, if each subscription is on two."""
+        return (line, line.pair.second) if line.pair is not None and line.pair.permanent else (line,)
 
     def _connect(self) -> Connection:
         connection = Connection(self.site, self, self.changed, self.mutex)
@@ -78,7 +89,7 @@ class Lines:
             places = self._place([(wish.arg, wish.needs_login) for wish in wishes])
             lines = list(dict.fromkeys(places))
             for line in lines:
-                line.start()  # all of them before anything is wanted: there may be no thread to be had
+                self._start(line)  # all of them before anything is wanted: there may be no thread to be had
             streams: dict[int, Stream] = {}
             for line in lines:
                 chosen = [index for index, place in enumerate(places) if place is line]
@@ -120,7 +131,8 @@ class Lines:
         with self.mutex:
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
-            self.lines[0].hold_open(login)
+            for link in self.links_of(self.lines[0]):
+                link.hold_open(login)
 
     def send(self, text: str) -> None:
         """Send a text as it is, over the first link that is up.
@@ -129,8 +141,8 @@ class Lines:
             ConnectionLost: There is none.
         """
         with self.mutex:
-            up = [line for line in self.lines if line.session.up]
-            (up or self.lines)[0].send(text)
+            links = [link for line in self.lines for link in self.links_of(line)]
+            next((link for link in links if link.session.up), links[0]).send(text)
 
     def login_again(self) -> None:
         """The key was replaced: see `Session.login_again`."""
@@ -179,20 +191,24 @@ class Lines:
         """Some link is up."""
         return any(connection.session.up for connection in self.connections)
 
-    def is_up(self, stream: Stream) -> bool:
-        """Tell whether the link of this stream is up."""
-        return self._line_of(stream).session.up
+    def is_up(self, line: Connection) -> bool:
+        """Tell whether a line is up."""
+        return any(link.session.up for link in self.links_of(line))
 
-    def is_paused(self, stream: Stream) -> bool:
-        """Tell whether the link of this stream has stopped reading, since a queue is full."""
-        return self._line_of(stream).paused
+    def is_paused(self, line: Connection) -> bool:
+        """Tell whether a line has stopped reading, since a queue is full."""
+        return all(link.paused or not link.session.up for link in self.links_of(line)) and self.is_up(line)
 
     @property
     def failure(self) -> OkxWsError | None:
         """Why the endpoint is of no use any more; None while it is of some."""
-        failures = [line.failure for line in self.lines if not line.retired or self._stopping]
+        failures = [self._failure_of(line) for line in self.lines if not line.retired or self._stopping]
         lost = next((failure for failure in failures if isinstance(failure, ConnectionLost)), None)
         return lost or (None if None in failures or not failures else failures[-1])
+
+    def _failure_of(self, line: Connection) -> OkxWsError | None:
+        failures = [link.failure for link in self.links_of(line)]
+        return None if None in failures else failures[0]
 
     @property
     def last_error(self) -> str:
@@ -210,7 +226,7 @@ class Lines:
     def rotate(self) -> int:
         """Hand every link over to a new one; return how many are."""
         with self.mutex:
-            return sum([self.hand_over(line) for line in self.lines])
+            return sum([self.hand_over(link) for line in self.lines for link in self.links_of(line)])
 
     # ------------------------------------------------------------------ which line
 
@@ -233,11 +249,12 @@ class Lines:
 
     def failed(self, connection: Connection) -> None:
         """A line has become of no use; the loss of one that shall not reconnect is the end of all."""
-        if connection not in self.lines and not self._stopping:
-            return  # a new link that could not be had: see `HandOver`
-        if isinstance(connection.failure, ConnectionLost):
+        if self.is_new(connection) and not self._stopping:
+            return  # it could not be had: see `HandOver`
+        failure = self.failure
+        if isinstance(failure, ConnectionLost):
             for other in self.connections:
-                other.give_up(connection.failure)
+                other.give_up(failure)
         self._failed()
 
     def crowded(self, connection: Connection) -> bool:
@@ -245,30 +262,36 @@ class Lines:
         subscriptions = connection.session.subscriptions
         limit = (len(subscriptions) + 1) // 2
         moving = excess(subscriptions, limit)
-        if self._stopping or connection.pair is not None or not moving:
+        pair = connection.pair
+        if self._stopping or not moving or connection not in self.lines or (pair is not None and not pair.permanent):
             return False
         self.limit = min(self.limit, limit)
         places = self._place([(stream.arg, stream.needs_login) for stream in moving], without=connection)
         for stream, line in zip(moving, places, strict=True):
+            if pair is not None:
+                pair.leave(stream)
             connection.session.give(stream, line.session)
             stream.link = line
+            self._changed(line, stream)
         for line in set(places):
-            line.start()
+            self._start(line)
         told = f"too much for one link: {len(moving)} subscriptions moved, {self.limit} a link from now on"
         connection.session.events.append(Event("notice", self.endpoint, msg=told))
         return True
 
     def is_spare(self, connection: Connection) -> bool:
         """Tell whether the endpoint can do without a line that is empty: any but the first."""
-        return connection in self.lines[1:] and connection.pair is None
+        return connection in self.lines[1:] and (connection.pair is None or connection.pair.permanent)
 
     def is_new(self, connection: Connection) -> bool:
         """Tell whether a connection is to take the place of another one, and has not yet."""
-        return connection not in self.lines
+        return connection not in self.lines and not (connection.pair is not None and connection.pair.permanent)
 
     def hand_over(self, connection: Connection) -> bool:
         """Have a new link take the place of one; return whether that begins now."""
         with self.mutex:
+            if isinstance(connection.pair, Redundant):
+                return connection.pair.hand_over(connection)
             idle = connection.pair is None and not connection.departing
             if not idle or connection.retired or not connection.session.up or not connection.needed:
                 return False
@@ -290,6 +313,8 @@ class Lines:
         """A connection has ended that was spare, or whose place another one takes."""
         with self.mutex:
             heir = connection.pair.heir(connection) if connection.pair is not None else None
+            for link in self.links_of(connection)[1:]:
+                link.retire()
             if heir is not None:
                 inherit(connection, heir)
             rest = (heir if line is connection else line for line in self.lines)

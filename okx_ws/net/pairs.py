@@ -88,6 +88,13 @@ class Pair:
                 stream.twin.link = self.second
             self.second.wake()
 
+    def leave(self, stream: Stream) -> None:
+        """A stream of the first link moves elsewhere: its twin is not wanted any more."""
+        if stream.twin is not None:
+            stream.twin.holders = []
+            self.second.session.holders_changed(stream.twin)
+            self.second.wake()
+
     def _begin(self, route: Route) -> None:
         """Make the joint of what the first link has brought so far."""
         streams = route.streams
@@ -151,6 +158,9 @@ class Pair:
             self._pinged.clear()
             self._alone = None
             joints = [joint for joint, _ in self._joints.values()]
+            for stream in link.session.subscriptions:
+                if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.live:
+                    self.other(link).session.share_hole(stream.twin)
         for joint in joints:
             joint.lost(link)
         self.stir(link)

@@ -186,7 +186,14 @@ class Session:
         self._silence_at, self._dirty = 0.0, True
 
     def give(self, stream: Stream, other: Session) -> None:
-        """Have `other` carry on with a stream, its hole with it; only while this session has no link."""
+        """Have `other` carry on with a stream, its hole with it; only while this session has no link.
+
+        A twin is left behind: what it would bring until the stream is active again counts as missing.
+        """
+        twin = stream.twin
+        if twin is not None:
+            self._begin_hole(stream, "disconnect")
+            stream.twin = twin.twin = None
         routes = stream.routes[:]
         self.routes.removed(stream)
         self.subscriptions.forget(stream)
@@ -279,6 +286,13 @@ class Session:
         self.calls.link_lost()
         for stream in self.subscriptions.link_lost():
             self.routes.removed(stream)
+
+    def share_hole(self, stream: Stream) -> None:
+        """What is missing from the twin, is missing: whichever is first to bring something tells it."""
+        twin = stream.twin
+        if twin is not None and stream.hole_since_ms is None:
+            stream.hole_since_ms, stream.hole_cause = twin.hole_since_ms, twin.hole_cause
+            self.routes.forget_heads(stream)
 
     def _begin_hole(self, stream: Stream, cause: str) -> None:
         """What a stream sends from here on until its next message is missing."""

@@ -198,8 +198,15 @@ class Stream:
     @property
     def newest(self) -> bytes | None:
         """The newest message, undecoded."""
-        last = max(self.routes, key=lambda route: float(route.last_at), default=None)
+        routes = self.routes if self.twin is None else self.routes + self.twin.routes
+        last = max(routes, key=lambda route: float(route.last_at), default=None)
         return None if last is None else last.last
+
+    @property
+    def newest_at(self) -> float:
+        """When it came (monotonic); 0 before the first."""
+        routes = self.routes if self.twin is None else self.routes + self.twin.routes
+        return max((float(route.last_at) for route in routes), default=0.0)
 
     @property
     def messages(self) -> int:
