@@ -250,11 +250,6 @@ class Session:
         self.calls, other.calls = here, moved
 
     @property
-    def logged_in(self) -> bool:
-        """The login that is wanted has been accepted on this link."""
-        return self._login.state == "done" or not self.login_wanted
-
-    @property
     def needed(self) -> bool:
         """A link is needed: something is wanted that was not rejected."""
         return any(stream.wanted for stream in self.subscriptions)
