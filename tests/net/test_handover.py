@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from okx_ws import Backoff, ManagerClosed, UsageError
+from okx_ws import Backoff, ManagerClosed, OkxWebSocketManager, UsageError
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import handover, pairs
+from tests.conftest import QUICK
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
 
@@ -383,3 +384,53 @@ def test_several_lines_are_handed_over_each(connect):
         assert [link["subscriptions"] for link in links(ws)] == [2, 2, 2, 2]
         assert verifier.faults == [] and verifier.markers == [] and watch.of("disconnected") == []
         ws.close()
+
+
+def test_the_older_class_sees_each_message_once(world):
+    """An overridden on_message gets every text as it came, of data each once, though two links bring it."""
+    seen, texts = Verifier(), []
+
+    class Older(OkxWebSocketManager):
+        def on_message(self, message):
+            texts.append(message)
+            decoded = json.loads(message)
+            if "data" in decoded:
+                seen.take(decoded)
+
+    with Older(**QUICK, urls=world.urls) as ws:
+        for subscription in ws.subscribe(PUBLIC):
+            subscription.wait(5)
+        for _ in range(4):
+            enough(seen)
+            before = conn_id(ws)
+            ws.rotate()
+            handed_over(ws, before)
+        enough(seen)
+    assert seen.faults == [] and set(seen.snapshots.values()) == {1}
+    acks = [json.loads(text) for text in texts if '"event":"subscribe"' in text]
+    assert len(acks) == 5 * len(PUBLIC)
+
+
+def test_a_user_may_do_anything_inside_an_inline_handler(world, connect):
+    """Subscribe, unsubscribe and rotate on either link's thread, in the middle of it all; and close in the end."""
+    ws = connect(world)
+    verifier = Verifier()
+    calls = []
+
+    def meddle(message):
+        verifier.take(message)
+        calls.append(1)
+        if len(calls) % 5 == 0:
+            ws.subscribe("mark-price", instId="BTC-USDT-SWAP", handler=calls.append)
+        if len(calls) % 7 == 0:
+            ws.unsubscribe("mark-price", instId="BTC-USDT-SWAP")
+        if len(calls) % 20 == 0:
+            ws.rotate()
+        if len(calls) > 1500:
+            ws.close()
+
+    ws.subscribe(PUBLIC, handler=meddle, inline=True)
+    with pytest.raises(ManagerClosed):
+        ws.get(timeout=20)
+    ws.close()
+    assert verifier.faults == [] and ws.stats()["endpoints"]["public"]["connects"] > 2
