@@ -17,11 +17,11 @@ from .endpoints import ENDPOINTS, resolve_urls
 from .errors import ManagerClosed, UsageError
 from .events import Event
 from .net.clock import Clock
-from .net.connection import Site
 from .net.lines import Lines
 from .net.proxy import check_proxy
 from .net.rest import RestTransport
 from .net.rest_client import RestClient
+from .net.site import Site
 from .net.worker import RestWorker
 from .protocol.auth import login_request
 from .protocol.routing import Outlet

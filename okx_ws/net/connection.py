@@ -2,7 +2,7 @@
 
 Law. The thread `okx-ws:<endpoint>` dials, runs the link, and waits the back-off; nobody else touches the socket, and
 nothing but the end of `_run` ends the thread. The session is touched under `mutex` only, never during I/O, a wait, or
-user code. Other threads change wishes in the session and wake the thread.
+user code. Other threads change wishes in the session and wake the thread: see `Wishes`.
 
     waiting for a wish → (back-off) → connect budget → dial → upgrade → open → lost → …
                                                                            ↘ stopped, or failed for good → end
@@ -15,31 +15,22 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
 
-from ..config import Credentials, Settings
-from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError
+from ..errors import ConnectionLost, ManagerClosed, OkxWsError
 from ..events import Event
 from ..protocol.backoff import delay_before
-from ..protocol.calls import Call
 from ..protocol.codes import CLOSE_CODES, CROWDED_CLOSES, FATAL_CLOSES, SLOW_CLOSES
-from ..protocol.login import ClockState
 from ..protocol.routing import Outlet
-from ..protocol.session import LOGIN, PING, LinkFault, Session
-from ..protocol.subscriptions import Stream
+from ..protocol.session import LOGIN, PING, LinkFault
 from .app import LinkApp, Loss
 from .opening import open_wire
-from .pairs import Pair
-from .wire import Poller, Stopped, Waker, Wire, WireError
+from .site import Owner, Site
+from .wire import Poller, Stopped, Wire, WireError
+from .wishes import SLICE_S, Wishes
 
-__all__ = ["Connection", "Owner", "Site", "Wish"]
+__all__ = ["Connection"]
 
 log = logging.getLogger(__name__)
-
-#: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
-SLICE_S = 1.0
 
 #: How data pushes begin.
 DATA_START = b'{"arg":{'
@@ -49,129 +40,30 @@ DATA_START = b'{"arg":{'
 LINGER_S = 30.0
 
 
-class Wish(NamedTuple):
-    """What somebody wants.
-
-    Attributes:
-        arg: The arg.
-        needs_login: OKX serves it only after a login.
-        holder: Who wants it; opaque here.
-        max_silence: See `Session.subscribe`.
-        snapshot_s: It must begin with a snapshot, within so many seconds; see `Session.want_snapshots`.
-    """
-
-    arg: Mapping[str, str]
-    needs_login: bool
-    holder: Any
-    max_silence: float | None = None
-    snapshot_s: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """What the links of one endpoint have in common.
-
-    Attributes:
-        endpoint: Its name.
-        url: Its address.
-        settings: Times, limits, TLS.
-        outlet_of: Makes the outlet of a route (see `Routes`); called under the mutex.
-        tell: Takes events; called outside it.
-        raw: Gets every text that is no pong, beside and before the outlets; None: nobody does.
-        pong: Called on a link's thread with the payload of each control pong.
-        login: Returns the text of a freshly signed login; None without credentials.
-        credentials: Taken out of what OKX says before it is told.
-        hint: Added to the remedy of a refused login.
-        clock: What logins are signed with; None: the local clock.
-    """
-
-    endpoint: str
-    url: str
-    settings: Settings
-    outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None]
-    tell: Callable[[Event], None]
-    raw: Outlet | None = None
-    pong: Callable[[bytes], None] = lambda payload: None
-    login: Callable[[], str] | None = None
-    credentials: Credentials | None = None
-    hint: str = ""
-    clock: ClockState | None = None
-
-
-class Owner(Protocol):
-    """Whose connection it is; every call comes on the connection's thread."""
-
-    def failed(self, connection: Connection) -> None:
-        """It has become of no use; its `failure` says why. Called outside the mutex."""
-
-    def crowded(self, connection: Connection) -> bool:
-        """OKX closed it for too many subscriptions: move some away; return whether any could be. Under the mutex."""
-
-    def is_spare(self, connection: Connection) -> bool:
-        """Tell whether the endpoint can do without it, as soon as it has no subscriptions."""
-
-    def is_new(self, connection: Connection) -> bool:
-        """Tell whether it is to take the place of another one, and has not yet."""
-
-    def hand_over(self, connection: Connection) -> object:
-        """It will be closed by OKX, or is old: see to a new one."""
-
-    def begin_hand_over(self, connection: Connection) -> None:
-        """It is between two reads: have a new one join it now."""
-
-    def gone(self, connection: Connection) -> None:
-        """It was spare, or another one has what it had, and it has ended. Called outside the mutex."""
-
-
-class Connection:
+class Connection(Wishes):
     """One link of an endpoint.
 
     Args:
         site: What it shares with the endpoint's other links.
         owner: Whose it is.
-        changed: Notified when an answer came, the link changed, or the end has come. Its lock is the mutex, and
-            re-entrant: close() may come from a signal handler that interrupted this very thread inside.
+        changed, mutex: See `Wishes`.
     """
 
     def __init__(self, site: Site, owner: Owner, changed: threading.Condition, mutex: threading.RLock) -> None:
-        self.site = site
-        self.endpoint, self.url, self._settings = site.endpoint, site.url, site.settings
+        super().__init__(site, changed, mutex)
         self._owner = owner
-        self._tell = site.tell
-        self.mutex = mutex
-        self.changed = changed
-        self.session = Session(
-            site.endpoint,
-            site.settings,
-            self._outlet_of,
-            credentials=site.credentials,
-            hint=f"tried {site.url}{site.hint}",
-            clock=site.clock,
-        )
-        #: While another link carries the same subscriptions.
-        self.pair: Pair | None = None
         #: It is to be handed over to a new link, which begins between two reads.
         self.departing = False
         #: The link is to be dialled anew at once, without a word: another one has everything.
         self._redialling = False
         #: When it is handed over because of its age (monotonic).
         self._old_at = float("inf")
-        self._waker = Waker()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
         #: The thread does nothing any more.
         self._ended = False
         #: It has ended, or is about to, since nobody needs it any more.
         self.retired = False
         #: Since when it has had no subscription (monotonic); None while it has one.
         self._empty_since: float | None = None
-        self._held_open = False
-        #: Why the endpoint is of no use any more; None while it is. After a refused login, public channels that are
-        #: subscribed here bring it back; any other failure is the end.
-        self.failure: OkxWsError | None = None
-        #: The newest reason for being down, for the texts of time-outs.
-        self.last_error = ""
-        self.last_error_at = 0.0
         self._app: LinkApp | None = None
         #: Reconnect attempts since the last healthy link.
         self._attempt = 0
@@ -182,177 +74,6 @@ class Connection:
         # Counts for `stats()`.
         self.connects = 0
         self._bytes_before = 0
-
-    # ------------------------------------------------------------------ wishes, from any thread
-
-    def subscribe(self, wishes: list[Wish]) -> list[Stream]:
-        """Want several args all at once, so that they travel in one request; start the thread if needed.
-
-        What is known at once (a login that was refused before) is left for `tell_pending`.
-        """
-        with self.changed:
-            streams = [self._want(wish) for wish in wishes]
-            self.start()
-        return streams
-
-    def start(self) -> None:
-        """What is wanted has changed: start the thread, or wake it."""
-        with self.changed:
-            if isinstance(self.failure, LoginError) and self.needed:
-                self.failure = None
-            if self._thread is None:
-                # A daemon: an open link must not keep the interpreter alive.
-                thread = threading.Thread(target=self._run, name=f"okx-ws:{self.endpoint}", daemon=True)
-                thread.start()
-                self._thread = thread
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def _want(self, wish: Wish) -> Stream:
-        stream = self.session.subscribe(wish.arg, wish.needs_login, wish.holder, wish.max_silence)
-        stream.link = self
-        if wish.snapshot_s is not None:
-            self.session.want_snapshots(stream, wish.snapshot_s, time.monotonic())
-        return stream
-
-    def _outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
-        """Return where pushes with this arg go."""
-        if self.pair is not None:
-            return self.pair.outlet_of(self, streams, arg)
-        return self.site.outlet_of(streams, arg)
-
-    def tell_pending(self) -> None:
-        """Tell what a call of ours has brought about; to be called outside every lock."""
-        with self.mutex:
-            events = self._take_events()
-        self._tell_all(events)
-
-    def unsubscribe(self, stream: Stream, holder: Any) -> None:
-        """`holder` wants `stream` no longer."""
-        with self.changed:
-            self.session.unsubscribe(stream, holder)
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def resubscribe(self, stream: Stream) -> bool:
-        """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
-        with self.mutex:
-            begun = self.session.resubscribe(stream, time.monotonic())
-        self._waker.wake()
-        return begun
-
-    def reconnect_outlets(self) -> None:
-        """Handlers were added or removed: make all outlets anew."""
-        with self.mutex:
-            self.session.routes.reconnect()
-
-    def hold_open(self, login: bool = False) -> None:
-        """Have a link even if nothing is wanted, logged in or not; start the thread if needed."""
-        with self.changed:
-            self._held_open = True
-            self.session.login_wanted = self.session.login_wanted or login
-            self.session.nudge()
-        self.subscribe([])
-
-    def send(self, text: str) -> None:
-        """Send a text as it is, over the present link.
-
-        Raises:
-            ConnectionLost: There is none.
-        """
-        with self.mutex:
-            sent = self.session.send(text)
-        if not sent:
-            raise ConnectionLost(f"{self.endpoint}: not connected")
-        self._waker.wake()
-
-    def login_again(self) -> None:
-        """The key was replaced: log in with the new one, if there was a login; see `Session.login_again`."""
-        with self.changed:
-            self.session.login_again()
-            if isinstance(self.failure, LoginError):
-                self.failure = None
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def wait_login(self, until: float) -> None:
-        """Wait until it is logged in with the present key, or needs no login; until `until` (monotonic).
-
-        Raises:
-            LoginError, ConnectionLost, ManagerClosed: It never will be.
-            AckTimeout: Not in time; it goes on trying.
-        """
-        with self.changed:
-            while True:
-                ended = self.failure or self.session.login_error
-                if ended is not None:
-                    raise type(ended)(*ended.args)
-                if self.session.logged_in:
-                    return
-                left = until - time.monotonic()
-                if left <= 0:
-                    last = f"; last error: {self.last_error}" if self.last_error else ""
-                    raise AckTimeout(f"{self.endpoint}: not logged in in time{last}")
-                self.changed.wait(min(left, SLICE_S))
-
-    def call(self, call: Call) -> None:
-        """Have a call sent, once there is a link and a login, within its time; its `done` is told what became of it.
-
-        The link is had from now on, whether anything is subscribed or not: the next call shall not wait for it.
-
-        Raises:
-            ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
-        """
-        with self.changed:
-            if self._thread is None or not (self._held_open and self.session.login_wanted):
-                self.hold_open(login=True)
-            if self._stopping:
-                raise ManagerClosed("the manager is closed")
-            ended = self.failure or self.session.login_error
-            if ended is not None:
-                raise type(ended)(*ended.args)
-            self.session.calls.add(call)
-        self._waker.wake()
-
-    def expire_calls(self) -> float:
-        """End the calls whose time is up, link or not; return when the next one's is."""
-        with self.mutex:
-            calls = self.session.calls
-            calls.expire(time.monotonic())
-            due, calls.due = calls.due, 0.0  # the link shall look itself, for whose turn it is
-        self._settle_calls()
-        return due
-
-    def _settle_calls(self) -> None:
-        """Tell calls what became of them; outside every lock."""
-        calls = self.session.calls
-        if calls.settled:
-            with self.mutex:
-                settled, calls.settled = calls.settled, []
-            for call, outcome in settled:
-                call.done(call, outcome)
-
-    def nudge(self) -> None:
-        """Something outside has changed that requests may wait for."""
-        with self.mutex:
-            self.session.nudge()
-        self._waker.wake()
-
-    def wake(self) -> None:
-        """Have the thread look at what is due."""
-        self._waker.wake()
-
-    def resume(self) -> None:
-        """A queue has room again: go on reading."""
-        with self.changed:
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def inherit(self, old: Connection) -> None:
-        """Take the place of a connection that has ended. Under the mutex."""
-        self._held_open = self._held_open or old._held_open
-        self.session.login_wanted = self.session.login_wanted or old.session.login_wanted
-        self.session.nudge()
 
     # ------------------------------------------------------------------ the end
 
@@ -459,11 +180,6 @@ class Connection:
                 "%s: a link is closed, since nothing is left on it (connId %s)", self.endpoint, self.session.conn_id
             )
         return self._empty_since + LINGER_S
-
-    @property
-    def needed(self) -> bool:
-        """A link is needed."""
-        return self.session.needed or (self._held_open and self.session.login_error is None)
 
     def _link(self) -> Loss:
         """Dial and run one link; return why it ended."""
@@ -664,16 +380,6 @@ class Connection:
     def _still_congested(self) -> bool:
         self._congested = [outlet for outlet in self._congested if outlet.congested]
         return bool(self._congested)
-
-    def _take_events(self) -> list[Event]:
-        events, self.session.events = self.session.events, []
-        return events
-
-    def _tell_all(self, events: list[Event]) -> None:
-        """Tell what the session has said, and calls what became of them; outside every lock."""
-        for event in events:
-            self._tell(event)
-        self._settle_calls()
 
     @property
     def paused(self) -> bool:

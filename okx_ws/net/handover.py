@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Literal
 from .pairs import NEVER, SOON_S, Pair
 
 if TYPE_CHECKING:
-    from .connection import Connection, Site
+    from .connection import Connection
+    from .site import Site
 
 __all__ = ["HANDOVER_S", "HandOver"]
 

@@ -21,9 +21,10 @@ from ..events import Event
 from ..protocol.calls import Call
 from ..protocol.spreading import Load, excess, place
 from ..protocol.subscriptions import Stream
-from .connection import Connection, Site, Wish
+from .connection import Connection
 from .handover import HandOver
 from .redundancy import Redundant
+from .site import Site, Wish
 
 __all__ = ["Lines"]
 

@@ -16,7 +16,8 @@ from ..protocol.subscriptions import Stream
 from .joints import Both, Joint, now_ms
 
 if TYPE_CHECKING:
-    from .connection import Connection, Site
+    from .connection import Connection
+    from .site import Site
 
 __all__ = ["Pair"]
 
@@ -116,7 +117,7 @@ class Pair:
         self._joints[identity(arg)] = (joint, streams)
         return joint
 
-    def outlet_of(self, link: Connection, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
+    def outlet_of(self, link: object, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
         """Return where a link's pushes with this arg go."""
         inner = self._site.outlet_of(streams, arg)
         if self._site.raw is not None and streams:
@@ -126,7 +127,7 @@ class Pair:
             if inner is None:
                 return None
             joint = self._joint(arg, streams)
-            for one in (link, self.other(link)):
+            for one in (self.first, self.second) if link is self.first else (self.second, self.first):
                 if self._are_sure(one, streams):
                     joint.sure(one)  # it is empty: there is nothing to deliver yet
         else:
