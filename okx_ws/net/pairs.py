@@ -50,8 +50,9 @@ class Pair:
         self._joints: dict[frozenset[tuple[str, str]], tuple[Joint, list[Stream]]] = {}
         #: Links that something has changed for.
         self._stirred: set[Connection] = set()
-        #: By the link that was pinged: how many pongs it must have, and the other's streams that are sure then.
-        self._pinged: dict[Connection, tuple[int, list[Stream]]] = {}
+        #: By the link that was pinged: how many pongs it must have, and which of the other's streams are sure then, if
+        #: they have not been acknowledged anew meanwhile.
+        self._pinged: dict[Connection, tuple[int, list[tuple[Stream, float]]]] = {}
         #: Once one link is alone: how many pongs it must have, and when it has been so for long enough.
         self._alone: tuple[int, float] | None = None
 
@@ -151,7 +152,7 @@ class Pair:
     def step(self, link: Connection, now: float) -> float:
         """Do what is due for a link; return when to be asked next."""
         self._make_sure(link)
-        return now + SOON_S if link in self._pinged else NEVER
+        return now + SOON_S if link in self._pinged or link in self._stirred else NEVER
 
     def link_lost(self, link: Connection) -> None:
         """A link is gone, and all that it brought was delivered."""
@@ -192,8 +193,8 @@ class Pair:
             target, proven = self._pinged.get(link, (0, []))
             if proven and link.session.pongs >= target:
                 del self._pinged[link]
-                for stream in proven:
-                    stream.sure = stream.live
+                for stream, on_since in proven:
+                    stream.sure = stream.live and stream.on_since == on_since
                 joints = [joint for joint, streams in self._joints.values() if self._are_sure(other, streams)]
             elif link in self._stirred and not proven:
                 self._stirred.discard(link)
@@ -215,8 +216,10 @@ class Pair:
                 stream.sure = stream.live  # there is nobody else
             return
         doubtful = [stream for stream in other.session.subscriptions if stream.live and not stream.sure]
-        if doubtful and not any(stream.in_flight for stream in other.session.subscriptions):
-            self._pinged[link] = (link.session.ping(), doubtful)
+        if doubtful and any(stream.in_flight for stream in other.session.subscriptions):
+            self._stirred.add(link)  # one ping for all: when the answers are there
+        elif doubtful:
+            self._pinged[link] = (link.session.ping(), [(stream, stream.on_since) for stream in doubtful])
             link.wake()
 
     def _are_sure(self, link: Connection, streams: list[Stream]) -> bool:

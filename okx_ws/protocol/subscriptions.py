@@ -252,6 +252,8 @@ class Subscriptions:
         twin = self.find(stream.arg)
         if twin is None:
             twin = self.add(Stream(stream.arg, stream.needs_login))
+        elif stream.refusal is None and twin.refusal is not None:
+            twin.refusal, twin.attempts, twin.not_before = None, 0, 0.0  # a fresh start, as the stream has had it
         twin.holders = stream.holders
         twin.max_silence, twin.snapshot_s = stream.max_silence, stream.snapshot_s
         twin.epoch = stream.epoch
