@@ -113,7 +113,7 @@ class Calls:
         sent = Calls()
         sent._sent, self._sent = self._sent, {}
         sent._times = sorted(entry for entry in self._times if entry[1] in sent._sent)
-        sent.due = 0.0
+        sent.due = 0.0 if sent._times else float("inf")
         return sent
 
     def absorb(self, other: Calls) -> None:
@@ -122,7 +122,7 @@ class Calls:
         self._sent |= other._sent
         self._times = sorted(self._times + other._times)
         self.settled += other.settled
-        self.due = 0.0
+        self.due = 0.0 if self._times else float("inf")
 
     def share_limits(self, other: Calls) -> None:
         """Count against OKX's limits together with another object."""
