@@ -38,7 +38,7 @@ STEPS = {
 
 
 class Link(Wired):
-    """The session, where a book expects its connection."""
+    """The session, where a book expects the lines of its endpoint."""
 
     paused = False
 
@@ -50,6 +50,15 @@ class Link(Wired):
         super().__init__()
         self.mutex = threading.RLock()
         self.changed = threading.Condition(self.mutex)
+
+    def find(self, arg):
+        return self.session.subscriptions.find(arg)
+
+    def is_up(self, line):
+        return self.session.up
+
+    def is_paused(self, line):
+        return self.paused
 
     def resubscribe(self, stream):
         return self.session.resubscribe(stream, self.now)
