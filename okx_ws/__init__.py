@@ -10,6 +10,7 @@ with OkxWebSocketManager() as ws:
 
 import logging
 
+from .account_view import AccountState, AccountView
 from .config import Backoff, Limits
 from .errors import (
     AckTimeout,
@@ -19,6 +20,7 @@ from .errors import (
     LoginError,
     ManagerClosed,
     OkxWsError,
+    OrderEnded,
     OrderRejected,
     OutcomeUnknown,
     ProtocolError,
@@ -26,34 +28,47 @@ from .errors import (
     RestError,
     SubscribeError,
     UsageError,
+    ViewOutOfSync,
 )
 from .events import Event
 from .legacy import OkxWebSocketManager
 from .net.rest_client import RestClient
 from .orderbook import BookView, OrderBook
+from .orders_view import OrdersState, OrdersView
 from .protocol.book import Level
+from .protocol.holdings import Balance, Position
+from .protocol.order_life import Fill, Order
 from .protocol.replies import OrderResult
 from .resolving import Resolution
 from .subscription import Subscription
 
 __all__ = [
+    "AccountState",
+    "AccountView",
     "AckTimeout",
     "Backoff",
+    "Balance",
     "BookOutOfSync",
     "BookView",
     "ConnectionLost",
     "Event",
     "ExchangeError",
+    "Fill",
     "Level",
     "Limits",
     "LoginError",
     "ManagerClosed",
     "OkxWebSocketManager",
     "OkxWsError",
+    "Order",
     "OrderBook",
+    "OrderEnded",
     "OrderRejected",
     "OrderResult",
+    "OrdersState",
+    "OrdersView",
     "OutcomeUnknown",
+    "Position",
     "ProtocolError",
     "QueueOverflow",
     "Resolution",
@@ -62,6 +77,7 @@ __all__ = [
     "SubscribeError",
     "Subscription",
     "UsageError",
+    "ViewOutOfSync",
 ]
 
 __version__ = "0.1.0"

@@ -6,6 +6,8 @@
   * ConnectionLost(ConnectionError)    the link is gone and will not come back by itself
   * AckTimeout(TimeoutError)           OKX did not acknowledge within your time
   * BookOutOfSync                      an order book is not proven current, so it cannot be read
+  * ViewOutOfSync                      a view of orders or of the account is not proven current, so it cannot be read
+  * OrderEnded                         an order ended otherwise than was waited for
   * QueueOverflow                      a queue dropped messages, with overflow="error"
   * ProtocolError                      the peer broke the WebSocket protocol
   * OutcomeUnknown                     an order was sent, and it is not known what became of it; ``resolve()`` asks
@@ -31,6 +33,7 @@ __all__ = [
     "LoginError",
     "ManagerClosed",
     "OkxWsError",
+    "OrderEnded",
     "OrderRejected",
     "OutcomeUnknown",
     "ProtocolError",
@@ -38,6 +41,7 @@ __all__ = [
     "RestError",
     "SubscribeError",
     "UsageError",
+    "ViewOutOfSync",
 ]
 
 
@@ -70,6 +74,22 @@ class AckTimeout(OkxWsError, TimeoutError):
 
 class BookOutOfSync(OkxWsError):
     """An order book is not proven current, so it cannot be read; the text says why. It mends itself if it can."""
+
+
+class ViewOutOfSync(OkxWsError):
+    """A live view is not proven current, so it cannot be read; the text says why. It mends itself if it can."""
+
+
+class OrderEnded(OkxWsError):
+    """An order ended otherwise than was waited for; `order` is how."""
+
+    def __init__(self, message: str, order: Any) -> None:
+        super().__init__(message, order)
+        #: The `Order` as it ended.
+        self.order = order
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class QueueOverflow(OkxWsError):

@@ -47,9 +47,9 @@ class Event:
     login_failed       OKX refused the login: `code`, `msg`; tried again only if `delay_s` is given
     stalled            `arg` was silent for longer than its ``max_silence``: `msg` says what is done about it
     overflow           a full queue dropped messages: `arg` if of one subscription, `lost` since last told
-    gap                the order book of `arg` was broken by a missing or malformed message (`msg`), and is asked for
-                       anew; it cannot be read from here on
-    repaired           the stall, or the gap, of `arg` is over: messages flow, the book has a new snapshot
+    gap                the order book, or the live view, of `arg` was broken by a missing or malformed message (`msg`),
+                       and is asked for anew; it cannot be read from here on
+    repaired           the stall, or the gap, of `arg` is over: messages flow, the book or the view is whole again
     malformed          a message that could not be read: `msg` says why, with its first bytes
     unmatched          data for no subscription: `arg`; told once per arg
     late_reply         the answer to an order came when its call was over: `code`, `data` (the frame)

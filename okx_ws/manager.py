@@ -33,6 +33,7 @@ from .statistics import by_name, endpoint_stats, queue_stats
 from .subscribing import Subscribing
 from .switchboard import Switchboard
 from .trading import Trading
+from .views import Views
 
 __all__ = ["Manager"]
 
@@ -46,7 +47,7 @@ REST_PATIENCE_S = 0.5
 Self = TypeVar("Self", bound="Manager")
 
 
-class Manager(Subscribing, Reading, Trading, Safeguards):
+class Manager(Views, Subscribing, Reading, Trading, Safeguards):
     """OKX's v5 WebSocket API for ordinary threads: subscribe, then read a queue or register handlers.
 
     Nothing is connected, and no thread started, before the first subscription. Links are kept up for ever: pinged,
@@ -161,6 +162,7 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
             self._clock = Clock(self._transport, self._worker, self._reporter.tell, self._clock_ready)
         self._rest = RestClient(self._transport, self._credentials, self._clock, self._check_rest)
         self._switchboard = Switchboard(self._settings, self._reporter)
+        self._live_views = {}
         #: For `Site`.
         self._raw: Outlet | None = None
         self._pong: Callable[[bytes], None] = lambda payload: None
@@ -383,6 +385,7 @@ class Manager(Subscribing, Reading, Trading, Safeguards):
     def _tell(self, event: Event) -> None:
         """Pass on what a link tells; called outside every lock."""
         self._reporter.tell(event)
+        self._tell_views(event)
         if event.type in ("subscribed", "subscribe_failed") and event.delay_s is None and event.arg is not None:
             self._settle_own_queues(self._lines[str(event.endpoint)], event.arg)
 

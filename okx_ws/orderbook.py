@@ -1,9 +1,9 @@
 """`OrderBook`: a live order book, readable from any thread, and only while it is proven current.
 
-Law. The link's thread alone changes the book. Readers take no lock and hold nobody up: a counter is odd while a message
-is applied, and a reader that saw it odd, or changed, reads again. What was read counts only if the book was proven at
-that moment: synced, of the epoch that the server acknowledged, and not about to be asked for anew. A lost link begins
-a new epoch, so that nobody has to be told.
+Law. The threads of its links, one at a time, change the book. Readers take no lock and hold nobody up: a counter is odd
+while a message is applied, and a reader that saw it odd, or changed, reads again. What was read counts only if the book
+was proven at that moment: synced, of the epoch that the server acknowledged, and not about to be asked for anew. A lost
+link begins a new epoch, unless another one goes on, so that nobody has to be told.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class OrderBook:
             and stream.stands
             and stream.epoch == self._proven
             and not self.sink.dead
-            and not self.subscription.lines.is_paused(stream.link)
+            and not self.subscription.lines.is_paused(stream)
         )
 
     def wait_ready(self, timeout: float | None = 10.0) -> OrderBook:
@@ -188,9 +188,9 @@ class OrderBook:
             return "it was closed"
         if stream.refusal is not None:
             return f"OKX refused it: {stream.refusal}"
-        if not self.subscription.lines.is_up(stream.link):
+        if not self.subscription.lines.is_up(stream):
             return "there is no link"
-        if self.subscription.lines.is_paused(stream.link):
+        if self.subscription.lines.is_paused(stream):
             return 'its link is paused: a queue is full (overflow="block")'
         return self._why or "its snapshot has not come yet"
 

@@ -55,7 +55,7 @@ class Safeguards(Wiring):
             RestError, ConnectionLost: It could not be armed or ended; an older setting stands, and is renewed.
             UsageError, ManagerClosed: See the class.
         """
-        checked = check_seconds(seconds)
+        checked, patience = check_seconds(seconds), positive("timeout", timeout)
         pattern, meant = PATTERNS["tag"]
         if not isinstance(tag, str) or (tag and not pattern.fullmatch(tag)):
             raise UsageError(f"tag must be {meant}, not {tag!r}")
@@ -70,7 +70,7 @@ class Safeguards(Wiring):
                 switch = self._dead_mans_switches[tag] = DeadMansSwitch(
                     self._rest, self._worker, tell, self._trouble, tag
                 )
-        return switch.set(checked, healthy, timeout)
+        return switch.set(checked, healthy, patience)
 
     # ------------------------------------------------------------------ another key
 

@@ -25,7 +25,7 @@ def endpoint_stats(lines: Lines) -> dict[str, Any]:
         needed = [line for line in lines.lines if len(line.session.subscriptions)] or lines.lines
         return {
             "url": lines.url,
-            "state": "failed" if lines.failure else "up" if all(map(lines.is_up, needed)) else "down",
+            "state": "failed" if lines.failure else "up" if all(map(lines.serves, needed)) else "down",
             "connects": counts["connects"],
             "conn_id": links[0]["conn_id"],
             "messages": counts["messages"],

@@ -224,9 +224,10 @@ class Switchboard:
     def outlet_of(self, holders: list[Any], arg: Mapping[str, Any]) -> Outlet | None:
         """Return where messages with this arg go. Called under a connection's mutex."""
         matches = [pattern for pattern in self._patterns if pattern.matches(arg)]
-        outlets: list[Outlet] = [holder.sink for holder in holders if holder.sink is not None]
-        outlets += [pattern.outlet for pattern in matches if pattern.takes]
-        taken = bool(outlets)
+        sinks = [holder.sink for holder in holders if holder.sink is not None]
+        handlers = [pattern.outlet for pattern in matches if pattern.takes]
+        taken = bool(handlers) or any(sink.takes for sink in sinks)
+        outlets: list[Outlet] = [*sinks, *handlers]
         outlets += [holder.own_queue for holder in holders if holder.own_queue is not None]
         if not taken and any(holder.sink is None and holder.own_queue is None for holder in holders):
             outlets += [] if self.default is None else [self.default]

@@ -23,7 +23,7 @@ __all__ = ["Wiring"]
 
 
 class Wiring:
-    """The objects that `Manager` makes, for its parts: `Subscribing`, `Reading`, `Trading`, `Safeguards`."""
+    """The objects that `Manager` makes, for its parts: `Subscribing`, `Views`, `Reading`, `Trading`, `Safeguards`."""
 
     #: Re-entrant: close() may come from a signal handler that interrupted this very thread inside. Taken before an
     #: endpoint's mutex, never after it.

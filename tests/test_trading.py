@@ -24,7 +24,7 @@ from okx_ws import (
     OutcomeUnknown,
     UsageError,
 )
-from tests.watch import Watch
+from tests.watch import Watch, eventually
 
 KEY = {"apiKey": "key-1234567", "secretKey": "secret-1234567", "passphrase": "phrase-1234567"}
 
@@ -396,6 +396,21 @@ def test_a_refused_login_is_the_answer_to_a_call(trade):
     for _ in range(2):
         with pytest.raises(LoginError, match="60009"):
             ws.place_order(**ORDER, timeout=20)
+
+
+def test_without_reconnecting_a_loss_is_the_end(trade):
+    """In flight: unknown; what comes later was certainly not sent, and is told at once."""
+
+    def answer(talk, request):
+        talk.reset()
+
+    ws = trade(answer, reconnect=False)
+    with pytest.raises(OutcomeUnknown):
+        ws.place_order(**ORDER, timeout=20)
+    eventually(lambda: ws.stats()["endpoints"]["private"]["state"] == "failed")
+    for call in (lambda: ws.place_order(**ORDER, timeout=20), lambda: ws.place_order_nowait(**ORDER)):
+        with pytest.raises(ConnectionLost, match="reconnect=False"):
+            call()
 
 
 def test_close_fails_what_is_pending(trade):

@@ -479,7 +479,7 @@ def test_a_switch_that_cannot_be_armed_says_so(trade, rest):
     for seconds in (5, 121, -1, 1.5, "30", True):
         with pytest.raises(UsageError, match="seconds must be"):
             ws.cancel_all_after(seconds)
-    for wrong in ({"tag": "a-b"}, {"tag": 5}, {"healthy": 5}):
+    for wrong in ({"tag": "a-b"}, {"tag": 5}, {"healthy": 5}, {"timeout": "5"}):
         with pytest.raises(UsageError):
             ws.cancel_all_after(30, **wrong)
     assert len(rest.of("after")) == 1

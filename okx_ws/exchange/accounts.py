@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 from .ledger import Ledger, decimal_of
 from .order_log import OrderLog
 
-__all__ = ["Account", "Key", "Position", "login_refusal"]
+__all__ = ["Account", "Key", "Position", "login_refusal", "rekey"]
 
 #: A login older than this by the server's clock is refused.
 LOGIN_WINDOW_S = 30
@@ -91,6 +91,14 @@ class Account:
     def credentials(self) -> Key:
         """The key as keyword arguments for a client."""
         return {"apiKey": self.apiKey, "secretKey": self.secretKey, "passphrase": self.passphrase}
+
+
+def rekey(accounts: dict[str, Account], account: Account, key: Key | None) -> None:
+    """Give an account another key, or none, among the `accounts` by their keys."""
+    accounts.pop(account.apiKey, None)
+    if key is not None:
+        account.apiKey, account.secretKey, account.passphrase = key["apiKey"], key["secretKey"], key["passphrase"]
+        accounts[account.apiKey] = account
 
 
 def login_refusal(args: Any, accounts: dict[str, Account], now_s: float, demo: bool) -> tuple[Account | None, str, str]:

@@ -71,10 +71,7 @@ class BookFeed(Feed):
 
     def _window(self) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]]:
         market = self._market
-        return (
-            {ticks: market.asks.levels[ticks] for ticks in market.asks.top(self._depth)},
-            {ticks: market.bids.levels[ticks] for ticks in market.bids.top(self._depth)},
-        )
+        return market.asks.shown(self._depth), market.bids.shown(self._depth)
 
     def _rows(self, levels: dict[int, tuple[int, int]]) -> list[list[str]]:
         instrument = self._market.instrument

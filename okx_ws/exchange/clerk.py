@@ -119,12 +119,25 @@ class Clerk:
     def freeze(self, order: Order) -> None:
         """Keep what an open order needs now, and let go of what it no longer does."""
         resting = order.open and order.ticks is not None and order in self.book(order)
+        self._show(order, resting)
         ccy, amount = keep(order, order.ticks or 1) if resting else (order.frozen_ccy, Decimal(0))
         if amount == order.frozen:
             return
         order.account.ledger.freeze(ccy, amount - order.frozen)
         order.frozen, order.frozen_ccy = amount, ccy
         self.events.append(Touched(order.account, ccy))
+
+    def _show(self, order: Order, resting: bool) -> None:
+        """Let the public book show what rests."""
+        market = self._world.markets[order.place.instId]
+        side = market.bids if order.side == "buy" else market.asks
+        now = (order.ticks, order.left) if resting and order.ticks is not None else None
+        if now == order.shown:
+            return
+        for shown, sign in ((order.shown, -1), (now, 1)):
+            if shown is not None:
+                market.host(side, shown[0], sign * shown[1], sign)
+        order.shown = now
 
     def close(self, order: Order) -> None:
         """An order is over: it keeps nothing, and is in no book."""

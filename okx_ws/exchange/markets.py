@@ -2,7 +2,8 @@
 
 A step of a market brings changes of levels near the top, and trades: now and then a small one, and whenever the fair
 price has left the spread, one that sweeps the book up to it. Sizes are lots, prices are ticks. Orders of accounts are
-matched elsewhere (`matching`), against these books too: `take` removes what they took, `print` puts it on the tape.
+matched elsewhere (`matching`), against these books too: `take` removes what they took, `host` shows what they have
+resting, `print` puts on the tape what they traded.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class Side:
         self.sign = sign
         self.levels: dict[int, tuple[int, int]] = {}
         self._keys: list[int] = []
+        #: What accounts have resting, by price: lots and orders. Shown with the levels, and no part of them.
+        self.guests: dict[int, tuple[int, int]] = {}
         #: Levels were put since the market last looked.
         self.touched = False
 
@@ -106,6 +109,23 @@ class Side:
     def worst(self) -> int:
         """Return the worst price."""
         return self.sign * self._keys[0]
+
+    def host(self, ticks: int, lots: int, orders: int) -> None:
+        """Show so many more lots and orders of accounts at a price; fewer, if they are less than 0."""
+        have, known = self.guests.get(ticks, (0, 0))
+        self.guests[ticks] = (have + lots, known + orders)
+        if self.guests[ticks] == (0, 0):
+            del self.guests[ticks]
+
+    def shown(self, depth: int) -> dict[int, tuple[int, int]]:
+        """Return the `depth` best levels as others see them, best first: the world's and the accounts' together."""
+        found = {ticks: self.levels[ticks] for ticks in self.top(depth)}
+        if not self.guests:
+            return found
+        for ticks, (lots, orders) in self.guests.items():
+            have, known = self.levels.get(ticks, (0, 0))
+            found[ticks] = (have + lots, known + orders)
+        return {ticks: found[ticks] for ticks in sorted(found, key=lambda ticks: -self.sign * ticks)[:depth]}
 
 
 class Market:
@@ -231,6 +251,11 @@ class Market:
         self.seqId += self._rng.randrange(1, 12)
         return lots
 
+    def host(self, side: Side, ticks: int, lots: int, orders: int) -> None:
+        """Show what accounts have resting: so many more lots and orders at a price, or fewer."""
+        side.host(ticks, lots, orders)
+        self.seqId += self._rng.randrange(1, 12)
+
     def next_tradeId(self) -> int:
         """Return the number of one more match."""
         self._tradeId += 1
@@ -244,12 +269,8 @@ class Market:
 
     def rows(self, side: Side, depth: int) -> list[list[str]]:
         """Return the best levels as OKX writes them: ``[px, sz, "0", orders]``."""
-        return [self.level_row(side, ticks) for ticks in side.top(depth)]
-
-    def level_row(self, side: Side, ticks: int) -> list[str]:
-        """Return one level; a size of ``"0"`` if it is gone."""
-        lots, orders = side.levels.get(ticks, (0, 0))
-        return [self.instrument.px(ticks), self.instrument.sz(lots), "0", str(orders)]
+        place = self.instrument
+        return [[place.px(t), place.sz(lots), "0", str(orders)] for t, (lots, orders) in side.shown(depth).items()]
 
     @property
     def mark(self) -> int:

@@ -252,15 +252,16 @@ class Engine:
         return order.reaches(ticks)
 
     def _fillable(self, order: Order) -> int:
-        """Return how many lots could be had at once; an account's own orders are none of them."""
+        """Return how many lots could be had at once; an own order is none of them, and may be in the way."""
         market = self._world.markets[order.place.instId]
-        side = against(order, market)
-        limit = worst_price(order, market)
-        world = sum(lots for ticks, (lots, _) in side.levels.items() if order.sign * ticks <= order.sign * limit)
-        others = self._clerk.book(order).all("sell" if order.side == "buy" else "buy")
-        return world + sum(
-            other.left for other in others if other.account is not order.account and order.reaches(other.ticks or 0)
-        )
+        limit = order.sign * worst_price(order, market)
+        levels = against(order, market).levels.items()
+        world = sum(lots for ticks, (lots, _) in levels if order.sign * ticks <= limit)
+        resting = self._clerk.book(order).all("sell" if order.side == "buy" else "buy")
+        reached = [other for other in resting if order.reaches(other.ticks or 0)]
+        if order.draft.stpMode != "cancel_maker" and any(other.account is order.account for other in reached):
+            return 0
+        return world + sum(other.left for other in reached if other.account is not order.account)
 
     def _new(self, account: Account, draft: Draft) -> Order:
         number, ts = next(self._clerk.numbers), self._world.ts

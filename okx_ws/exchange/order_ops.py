@@ -90,10 +90,9 @@ class Requests:
             self._count(account, what, place, batch)
             if what == "amend":
                 order = self._find(account, row, place)
-                if order is not None and self._amending[order.ordId] >= AMENDS:
-                    raise Unfit("51513", "Number of modification requests that are currently in progress exceeds 3.")
-                work.amends = order.ordId if order is not None else ""
-                self._amending[work.amends] += 1
+                if order is not None:
+                    self._count_amendment(order)
+                    work.amends = order.ordId
         except Unfit as exc:
             work.refused = exc
         return work
@@ -106,6 +105,11 @@ class Requests:
         code = self.limits.refusal(account.uid, what, by, batch, derivative, self._clock_ms())
         if code is not None:
             raise Unfit(code, LIMIT_WORDS[code])
+
+    def _count_amendment(self, order: Order) -> None:
+        if self._amending[order.ordId] >= AMENDS:
+            raise Unfit("51513", "Number of modification requests that are currently in progress exceeds 3.")
+        self._amending[order.ordId] += 1
 
     def _by_code(self, row: Row) -> Instrument:
         code = row.get("instIdCode")
@@ -146,8 +150,7 @@ class Requests:
                 found.append(self._refused(what, work.row, exc))
             finally:
                 if work.amends:
-                    self._amending[work.amends] -= 1
-                    self._amending += Counter()  # what is at 0 goes
+                    self._amending -= Counter([work.amends])  # what is at 0 goes
         return found
 
     def _find(self, account: Account, row: Row, place: Instrument) -> Order | None:

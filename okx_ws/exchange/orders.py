@@ -113,6 +113,8 @@ class Order:
     quote: Decimal = ZERO
     #: Sum of ticks times lots of what was filled.
     paid_ticks: int = 0
+    #: Where the public book shows it, and how many lots of it; None while it does not rest.
+    shown: tuple[int, int] | None = None
     #: What it keeps, of which currency.
     frozen: Decimal = ZERO
     frozen_ccy: str = ""

@@ -164,7 +164,7 @@ def rest_row(order: Order) -> dict[str, Any]:
     row = order_row(order, order.last)
     for name in ("reqId", "amendResult", "amendSource", "code", "msg", "lastPx", "notionalUsd", "execType"):
         del row[name]
-    return {**row, "fillSz": row["fillSz"] if order.last is not None else "", "avgPx": order.avgPx}
+    return {**row, "avgPx": order.avgPx}
 
 
 def fill_row(order: Order, match: Match) -> dict[str, Any]:

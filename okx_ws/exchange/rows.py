@@ -29,7 +29,8 @@ FUNDING_MS = 8 * 3_600_000
 def ticker_row(market: Market) -> Push:
     """Return the row of ``tickers``, also that of REST's ticker."""
     place = market.instrument
-    best_ask, best_bid = market.asks.best, market.bids.best
+    ((ask, (ask_lots, _)),) = market.asks.shown(1).items()
+    ((bid, (bid_lots, _)),) = market.bids.shown(1).items()
     # Quote currency for SPOT, base coin for the others.
     volume = place.turnover if place.instType == "SPOT" else place.coins
     return {
@@ -37,10 +38,10 @@ def ticker_row(market: Market) -> Push:
         "instId": place.instId,
         "last": place.px(market.last_ticks),
         "lastSz": place.sz(market.last_lots),
-        "askPx": place.px(best_ask),
-        "askSz": place.sz(market.asks.levels[best_ask][0]),
-        "bidPx": place.px(best_bid),
-        "bidSz": place.sz(market.bids.levels[best_bid][0]),
+        "askPx": place.px(ask),
+        "askSz": place.sz(ask_lots),
+        "bidPx": place.px(bid),
+        "bidSz": place.sz(bid_lots),
         "open24h": place.px(place.ticks(market.open24h)),
         "high24h": place.px(place.ticks(market.high24h)),
         "low24h": place.px(place.ticks(market.low24h)),

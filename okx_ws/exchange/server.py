@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from .accounts import Account, Key
+from .accounts import Account, Key, rekey
 from .desk import Desk
 from .fault_kinds import Site
 from .faults import Faults, Struck
@@ -270,11 +270,7 @@ class LocalExchange:
         """
 
         def act() -> int:
-            self.hub.accounts.pop(account.apiKey, None)
-            if key is not None:
-                account.apiKey, account.secretKey = key["apiKey"], key["secretKey"]
-                account.passphrase = key["passphrase"]
-                self.hub.accounts[account.apiKey] = account
+            rekey(self.hub.accounts, account, key)
             lines = [line for line in self.hub.lines if line.desk.account is account]
             for line in lines:
                 line.close(4007, "API key has been updated or deleted. Please reconnect.")

@@ -213,6 +213,8 @@ class Connection(Wishes):
             self._settle_calls()
             if self.pair is not None:
                 self.pair.link_lost(self)
+            if not self.retired:
+                self._soon.clear()
 
     def _after(self, loss: Loss) -> None:
         """Tell a loss, and wait before the next attempt, or give the endpoint up."""
@@ -319,6 +321,8 @@ class Connection(Wishes):
         """Send what the session has to send."""
         app = self._app
         assert app is not None  # called by its wire
+        while self._soon:
+            self._soon.popleft()()
         pair_due = self._step(now)
         try:
             with self.mutex:

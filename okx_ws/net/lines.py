@@ -127,6 +127,11 @@ class Lines:
                 line.pair.resubscribed(stream)
             return begun
 
+    def call_soon(self, stream: Stream, job: Callable[[], None]) -> None:
+        """Have `job` called on the thread of this stream's link: see `Connection.call_soon`."""
+        with self.mutex:
+            self._line_of(stream).call_soon(job)
+
     def hold_open(self, login: bool = False) -> None:
         """Have a link even if nothing is wanted, logged in or not; start its thread if needed."""
         with self.mutex:
@@ -192,13 +197,18 @@ class Lines:
         """Some link is up."""
         return any(connection.session.up for connection in self.connections)
 
-    def is_up(self, line: Connection) -> bool:
+    def is_up(self, stream: Stream) -> bool:
+        """Tell whether a link of this stream is up."""
+        return self.serves(self._line_of(stream))
+
+    def serves(self, line: Connection) -> bool:
         """Tell whether a line is up."""
         return any(link.session.up for link in self.links_of(line))
 
-    def is_paused(self, line: Connection) -> bool:
-        """Tell whether a line has stopped reading, since a queue is full."""
-        return all(link.paused or not link.session.up for link in self.links_of(line)) and self.is_up(line)
+    def is_paused(self, stream: Stream) -> bool:
+        """Tell whether every link of this stream has stopped reading, since a queue is full."""
+        links = [link for link in self.links_of(self._line_of(stream)) if link.session.up]
+        return bool(links) and all(link.paused for link in links)
 
     @property
     def failure(self) -> OkxWsError | None:

@@ -165,6 +165,8 @@ class Pair:
                     self.other(link).session.share_hole(stream.twin)
         for joint in joints:
             joint.lost(link)
+        if self.other(link).session.up:
+            link.pass_jobs(self.other(link))
         self.stir(link)
 
     def after_loss(self, link: Connection) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError
@@ -56,6 +57,8 @@ class Wishes:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._held_open = False
+        #: What `call_soon` was given.
+        self._soon: deque[Callable[[], None]] = deque()
         #: Why the endpoint is of no use any more; None while it is. After a refused login, public channels that are
         #: subscribed here bring it back; any other failure is the end.
         self.failure: OkxWsError | None = None
@@ -186,13 +189,13 @@ class Wishes:
             ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
         """
         with self.changed:
-            if self._thread is None or not (self._held_open and self.session.login_wanted):
-                self.hold_open(login=True)
-            if self._stopping:
-                raise ManagerClosed("the manager is closed")
             ended = self.failure or self.session.login_error
             if ended is not None:
                 raise type(ended)(*ended.args)
+            if self._stopping:
+                raise ManagerClosed("the manager is closed")
+            if self._thread is None or not (self._held_open and self.session.login_wanted):
+                self.hold_open(login=True)
             self.session.calls.add(call)
         self._waker.wake()
 
@@ -214,6 +217,16 @@ class Wishes:
             for call, outcome in settled:
                 call.done(call, outcome)
 
+    def call_soon(self, job: Callable[[], None]) -> None:
+        """Have `job` called on the thread, between two reads; never, if the link is lost before. It must not raise."""
+        self._soon.append(job)
+        self._waker.wake()
+
+    def pass_jobs(self, other: Wishes) -> None:
+        """Have another connection, which goes on with the subscriptions, do what this one was given."""
+        while self._soon:
+            other.call_soon(self._soon.popleft())
+
     def nudge(self) -> None:
         """Something outside has changed that requests may wait for."""
         with self.mutex:
@@ -232,6 +245,7 @@ class Wishes:
 
     def inherit(self, old: Wishes) -> None:
         """Take the place of a connection that has ended. Under the mutex."""
+        old.pass_jobs(self)
         self._held_open = self._held_open or old._held_open
         self.session.login_wanted = self.session.login_wanted or old.session.login_wanted
         self.session.nudge()

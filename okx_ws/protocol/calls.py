@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ConnectionLost, ExchangeError, OkxWsError, OutcomeUnknown, UsageError
 from . import codec
-from .codes import remedy
+from .codes import TOO_MANY_CODES, remedy
 from .requests import REPEATED_ID
 from .windows import Windows
 
@@ -111,6 +111,7 @@ class Calls:
     def split(self) -> Calls:
         """Take out those that were sent, and return them: their replies come over the link that goes."""
         sent = Calls()
+        sent.share_limits(self)
         sent._sent, self._sent = self._sent, {}
         sent._times = sorted(entry for entry in self._times if entry[1] in sent._sent)
         sent.due = 0.0 if sent._times else float("inf")
@@ -198,15 +199,22 @@ class Calls:
 
     # ------------------------------------------------------------------ what arrives
 
-    def replied(self, message: Mapping[str, Any]) -> bool:
+    def replied(self, message: Mapping[str, Any], now: float) -> bool:
         """Give a reply to its call; return whether there was one."""
         id = message.get("id")
         call = self._sent.pop(id, None) if isinstance(id, str) else None
         if call is not None:
+            self._heed(call, codes_in(message), now)
             self._settle(call, message)
         return call is not None
 
-    def refused(self, code: str, msg: str, id: str | None) -> bool:
+    def _heed(self, call: Call, codes: set[str], now: float) -> None:
+        """Let the calls behind one wait that OKX found too many: somebody else may use up the same limit."""
+        if not codes.isdisjoint(TOO_MANY_CODES):
+            for cost in call.costs:
+                self._windows.fill(cost.key, cost.most, cost.window_s, now)
+
+    def refused(self, code: str, msg: str, id: str | None, now: float) -> bool:
         """Give an error to the call that it names by its id, or repeats; return whether it was about calls.
 
         "Please log in" comes without an id, and is about everything that was sent. Of several calls it cannot be told
@@ -215,6 +223,7 @@ class Calls:
         repeated = REPEATED_ID.search(msg) if id is None else None
         call = self._sent.pop(repeated[1] if repeated else id or "", None)
         if call is not None:
+            self._heed(call, {code}, now)
             self._settle(call, ExchangeError(code, msg, remedy(code)))
             return True
         if code != "60011" or id is not None or not self._sent or codec.named_arg(msg) is not None:
@@ -247,6 +256,13 @@ class Calls:
         if call.sent_at is None:
             call.sent_at = float("-inf")  # over: its entry among the times may go
         self.settled.append((call, outcome))
+
+
+def codes_in(reply: Mapping[str, Any]) -> set[str]:
+    """Return the codes of a reply and of its rows."""
+    data = reply.get("data")
+    rows = data if isinstance(data, list) else []
+    return {str(reply.get("code")), *(str(row.get("sCode")) for row in rows if isinstance(row, dict))}
 
 
 def is_own(id: object) -> bool:

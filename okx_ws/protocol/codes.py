@@ -17,6 +17,7 @@ __all__ = [
     "REST_LIMIT_CODES",
     "RETRY_CODES",
     "SLOW_CLOSES",
+    "TOO_MANY_CODES",
     "UNKNOWN_CODES",
     "WHOLE_REQUEST_CODES",
     "remedy",
@@ -36,6 +37,9 @@ LOGIN_RETRY_CODES = frozenset({"60014", "60023", "63999", "50001", "50011", "500
 
 #: The refusal concerns the request as a whole, not one of its args.
 WHOLE_REQUEST_CODES = frozenset({"60012", "60014", "60019"})
+
+#: Too many orders: of an endpoint, of a sub-account, at the gateway.
+TOO_MANY_CODES = frozenset({"50011", "50061", "60014"})
 
 #: OKX itself does not know whether an order was carried out.
 UNKNOWN_CODES = frozenset({"50004", "50026"})

@@ -368,7 +368,7 @@ class Session:
         elif kind == "ping":
             self._outbox.append("pong")
         elif kind == "reply":
-            self._replied(content)
+            self._replied(content, now)
         elif kind == "repaired":
             content.stalls = 0
             self._tell("repaired", content, msg="messages flow again")
@@ -382,8 +382,8 @@ class Session:
             told = f"{why}: {first_words(content, self._credentials)!r}"
             self.events.append(Event("malformed", self.endpoint, arg, msg=told, conn_id=self.conn_id))
 
-    def _replied(self, message: dict[str, Any]) -> None:
-        if self.calls.replied(message):
+    def _replied(self, message: dict[str, Any], now: float) -> None:
+        if self.calls.replied(message, now):
             self._dirty = self._dirty or self._outdated  # which waits for the last reply
             return
         if is_own(message.get("id")):
@@ -496,7 +496,7 @@ class Session:
         if self._login.is_answer(code, msg, id, self._asked.waiting):
             self._login_refused(code, msg, now)
             return
-        if self.calls.refused(code, self._credentials.blot(msg), id):
+        if self.calls.refused(code, self._credentials.blot(msg), id, now):
             if code == "60011":
                 self._login.link_lost()  # whatever we thought, nobody is logged in
             return

@@ -283,3 +283,13 @@ def test_what_is_over_stays_over(still):
     again = trader.order(side="buy", sz="1", px="90", clOrdId="a")
     assert again["sCode"] == "0" and again["ordId"] != ordId
     assert [order.ordId for order in trader.account.log.open if order.state in OPEN] == [again["ordId"]]
+
+
+@pytest.mark.parametrize(("stpMode", "states"), [("cancel_taker", ["live", "canceled"]), ("cancel_maker", None)])
+def test_all_or_nothing_holds_though_an_own_order_is_in_the_way(stpMode, states, still):
+    """A fok that would meet its account's own order half-way takes nothing, unless that one gives way."""
+    trader = still.traders[0]
+    own = trader.order(side="sell", sz="1", px="101.5")["ordId"]
+    row = trader.order(side="buy", ordType="fok", sz="2", px="102", stpMode=stpMode)
+    assert trader.states(row["ordId"]) == (states or ["live", "partially_filled", "filled"])
+    assert trader.states(own)[-1] == ("live" if states else "canceled")

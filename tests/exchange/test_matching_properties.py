@@ -97,6 +97,8 @@ def check_orders(still, account):
         assert 0 <= order.filled <= order.lots or order.draft.quote
         assert sum(match.lots for match in order.matches) == order.filled
         assert (order.state in OPEN) == (order.ordId in open)
+        assert (order.fee, order.pnl) == (sum(m.fee for m in order.matches), sum(m.pnl for m in order.matches))
+        assert order.ordType != "fok" or order.filled in (0, order.lots), "all of it, or nothing"
         assert (order.state == "filled") <= (order.left == 0)
         resting = still.desk.engine._clerk.book(order)
         assert (order in resting) == (order.state in OPEN), "what is open rests, what is over does not"
@@ -152,7 +154,11 @@ def check_books(still):
         assert bid is None or bid.ticks < market.asks.best
         assert ask is None or ask.ticks > market.bids.best
         assert bid is None or ask is None or bid.ticks < ask.ticks
-        for side in ("buy", "sell"):
+        for side, levels in (("buy", market.bids), ("sell", market.asks)):
+            shown = defaultdict(int)
+            for order in resting.all(side):
+                shown[order.ticks] += order.left
+            assert {ticks: lots for ticks, (lots, _) in levels.guests.items()} == shown, "the public book shows it"
             places = [(-order.sign * order.ticks, order.rank) for order in resting.all(side)]
             assert places == sorted(places)
 

@@ -6,6 +6,8 @@ import threading
 import pytest
 
 from okx_ws.exchange import Account, LocalExchange
+from okx_ws.exchange.book_feeds import BookFeed
+from okx_ws.exchange.rows import ticker_row
 from tests.exchange.client import talk
 from tests.exchange.traders import NOW_MS, Still
 from tests.watch import eventually
@@ -308,6 +310,25 @@ def test_spread_orders_are_placed_changed_and_canceled(still, trader):
         ("b", "live", "-2.15"),
         ("b", "canceled", "-2.15"),
     ]
+
+
+def test_the_public_book_shows_what_rests(still, trader):
+    """With the world's levels, and gone with the order; its sequence number goes on."""
+    market = still.book()
+    before, seqId = market.rows(market.bids, 3), market.seqId
+    ordId = trader.order(px="100", sz="1")["ordId"]
+    trader.order(px="99", sz="0.5")
+    rows = market.rows(market.bids, 2)
+    assert rows == [["100", "1", "0", "1"], ["99", "1.5", "0", "2"]] and market.seqId > seqId
+    assert ticker_row(market)["bidPx"] == "100" and ticker_row(market)["bidSz"] == "1"
+    feed = BookFeed(still.world, market, 2, 100)
+    trader.do("amend-order", ordId=ordId, newPx="98")
+    still.world.now_ms += 100
+    (push,) = feed.due({})
+    assert push["data"][0]["bids"] == [["100", "0", "0", "0"], ["98", "3", "0", "2"]]
+    for order in trader.account.log.open:
+        trader.do("cancel-order", ordId=order.ordId)
+    assert market.rows(market.bids, 3) == before
 
 
 # ---------------------------------------------------------------------- over real sockets

@@ -29,7 +29,10 @@ class Desk:
         return [json.loads(text)["id"] for text in self.calls.pump(self.now, ready, room)]
 
     def reply(self, call):
-        return self.calls.replied({"id": call.id, "op": call.op, "code": "0", "data": []})
+        return self.calls.replied({"id": call.id, "op": call.op, "code": "0", "data": []}, self.now)
+
+    def refuse(self, code, msg, id):
+        return self.calls.refused(code, msg, id, self.now)
 
     def told(self):
         settled, self.calls.settled = self.calls.settled, []
@@ -120,7 +123,7 @@ def test_an_error_with_its_id_fails_that_call_alone():
     desk = Desk()
     call, other = desk.call(), desk.call()
     desk.sent()
-    assert desk.calls.refused("60012", "Invalid request", call.id)
+    assert desk.refuse("60012", "Invalid request", call.id)
     (error,) = desk.told()
     assert type(error) is ExchangeError and error.code == "60012"
     assert desk.reply(other)
@@ -131,7 +134,7 @@ def test_an_error_that_repeats_the_request_fails_that_call():
     desk = Desk()
     call, other = desk.call(), desk.call()
     desk.sent()
-    assert desk.calls.refused("60012", f"Illegal request: {call.text}", None)
+    assert desk.refuse("60012", f"Illegal request: {call.text}", None)
     assert [type(error) for error in desk.told()] == [ExchangeError] and desk.reply(other)
 
 
@@ -139,15 +142,15 @@ def test_please_log_in_fails_what_was_sent():
     """okx-protocol 7.3: without an id. Of several it cannot be told which one was kept from being carried out."""
     desk = Desk()
     desk.call()
-    assert not desk.calls.refused("60011", "Please log in", None)
+    assert not desk.refuse("60011", "Please log in", None)
     desk.sent()
-    assert desk.calls.refused("60011", "Please log in", None)
+    assert desk.refuse("60011", "Please log in", None)
     assert [error.code for error in desk.told()] == ["60011"]
     for _ in range(2):
         desk.call()
     desk.sent()
     waiting = desk.call()
-    assert desk.calls.refused("60011", "Please log in", None)
+    assert desk.refuse("60011", "Please log in", None)
     assert [type(error) for error in desk.told()] == [OutcomeUnknown] * 2
     assert desk.sent() == [waiting.id]
 
@@ -158,7 +161,7 @@ def test_an_error_about_something_else_fails_no_call(error):
     desk = Desk()
     desk.call()
     desk.sent()
-    assert not desk.calls.refused(*error) and not desk.calls.refused("60012", "no", "s1") and desk.told() == []
+    assert not desk.refuse(*error) and not desk.refuse("60012", "no", "s1") and desk.told() == []
 
 
 def test_calls_of_one_instrument_are_paced_and_keep_their_order():
@@ -193,6 +196,24 @@ def test_a_call_whose_turn_does_not_come_in_time_is_withdrawn():
     assert [type(error) for error in desk.told()] == [OutcomeUnknown, ConnectionLost]
 
 
+@pytest.mark.parametrize("where", ["reply", "row", "error"])
+@pytest.mark.parametrize("code", ["50011", "50061", "60014"])
+def test_what_okx_found_too_many_has_the_others_wait(where, code):
+    """Somebody else trades with the same key: our own count says nothing then."""
+    desk = Desk()
+    first = desk.call(costs=[Cost(("order", "1"), 60)])
+    assert desk.sent() == [first.id]
+    if where == "error":
+        desk.refuse(code, "Too many", first.id)
+    else:
+        whole = {"code": code, "data": []} if where == "reply" else {"code": "1", "data": [{"sCode": code}]}
+        desk.calls.replied({"id": first.id, "op": "order", **whole}, desk.now)
+    behind, other = desk.call(costs=first.costs), desk.call(costs=[Cost(("order", "2"), 60)])
+    assert desk.sent() == [other.id] and desk.calls.due == pytest.approx(desk.now + 2.2)
+    desk.now = desk.calls.due
+    assert desk.sent() == [behind.id]
+
+
 def test_calls_are_held_back_while_the_socket_takes_nothing():
     """So that they can be withdrawn, instead of reaching the market minutes later."""
     desk = Desk()
@@ -224,13 +245,13 @@ def test_whatever_happens_each_call_ends_once_and_is_sent_once(steps):
         elif step == "reply" and call:
             desk.reply(call)
         elif step == "error" and call:
-            desk.calls.refused("60012", "no", call.id)
+            desk.refuse("60012", "no", call.id)
         elif step == "lost":
             desk.calls.link_lost()
         elif step == "end" and number == 0:
             desk.calls.end(ManagerClosed("over"))
         elif step == "please":
-            desk.calls.refused("60011", "Please log in", None)
+            desk.refuse("60011", "Please log in", None)
         elif step == "time":
             desk.now += number
         desk.told()

@@ -113,7 +113,7 @@ def test_calls_that_wait_go_on_elsewhere_those_sent_end_here():
     old.absorb(new)
     assert sent.in_flight and not old.in_flight and len(old) == 2
     assert len(old.pump(1000.0, True)) == 2
-    assert sent.replied({"id": calls[0].id}) and not old.replied({"id": calls[0].id})
+    assert sent.replied({"id": calls[0].id}, 1000.0) and not old.replied({"id": calls[0].id}, 1000.0)
     old.expire(3000.0)
     assert [call for call, _ in sent.settled] == [calls[0]]
     assert {call for call, _ in old.settled} == {calls[1], calls[2]}
