@@ -434,3 +434,44 @@ def test_a_user_may_do_anything_inside_an_inline_handler(world, connect):
         ws.get(timeout=20)
     ws.close()
     assert verifier.faults == [] and ws.stats()["endpoints"]["public"]["connects"] > 2
+
+
+def test_live_views_and_orders_go_through(connect):
+    """Orders are placed while private links change: each is placed once, and the views never lose their proof."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, **exchange.credentials)
+        account, orders = ws.account(), ws.orders()
+        account.wait_synced(10)
+        orders.wait_synced(10)
+        watch, placed, unsynced = Watch(ws), [], []
+        stop = threading.Event()
+
+        def place():
+            while not stop.is_set():
+                reply = ws.place_order(
+                    instId="BTC-USDT", tdMode="cash", side="buy", ordType="limit", sz="0.01", px="100", timeout=5
+                )
+                placed.append(reply.ordId)
+
+        def look():
+            while not stop.is_set():
+                unsynced.extend(view for view in (account, orders) if not view.synced)
+                stop.wait(0.001)
+
+        threads = [threading.Thread(target=place), threading.Thread(target=look)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(6):
+                least = len(placed) + 3
+                eventually(lambda least=least: len(placed) >= least)
+                before = conn_id(ws, "private")
+                ws.rotate("private")
+                handed_over(ws, before, "private")
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(10)
+        eventually(lambda: {order.ordId for order in orders.open()} >= set(placed))
+        assert len(placed) == len(set(placed)) >= 18 and unsynced == []
+        assert watch.of("gap") == [] and watch.of("disconnected") == [] and watch.of("late_reply") == []
