@@ -13,7 +13,8 @@ def main() -> None:
 
         def follow(message: dict) -> None:
             for order in message["data"]:
-                print(f"  orders: {order['clOrdId']} {order['state']}, {order['accFillSz'] or 0} of {order['sz']} filled")
+                filled = f"{order['accFillSz'] or 0} of {order['sz']} filled"
+                print(f"  orders: {order['clOrdId']} {order['state']}, {filled}")
                 if order["clOrdId"] == "first" and order["state"] in ("filled", "canceled"):
                     over.set()
 

@@ -23,7 +23,8 @@ def main() -> None:
             return time.monotonic() - last_thought < 2
 
         answer = ws.cancel_all_after(10, healthy=alive)  # before the first order
-        print("armed: all orders are cancelled", int(answer["triggerTime"]) - int(answer["ts"]), "s after the last sign")
+        seconds = int(answer["triggerTime"]) - int(answer["ts"])
+        print("armed: all orders are cancelled", seconds, "s after the last sign of life")
 
         (ticker,) = ws.rest.ticker("BTC-USDT")
         px = str(int(float(ticker["bidPx"]) * 0.9))

@@ -237,6 +237,10 @@ class Settings:
     subscriptions_per_link: int = 240
     max_link_age: float | None = None
     redundancy: int = 1
+    backfill: bool = True
+    backfill_timeout: float = 3.0
+    #: None: never.
+    fallback_after: float | None = 5.0
     #: None: the environment's; False: none; or an URL, which may hold a password.
     proxy: str | bool | None = field(default=None, repr=False)
     tls: ssl.SSLContext = field(default_factory=default_tls_context)
@@ -244,6 +248,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("ping_interval", "pong_timeout", "connect_timeout", "write_timeout", "block_timeout"):
             positive(name, getattr(self, name))
+        positive("backfill_timeout", self.backfill_timeout)
+        if self.fallback_after is not None:
+            positive("fallback_after", self.fallback_after)
         # OKX closes after 30 s without traffic (4004): a longer interval cannot keep a quiet link.
         if self.ping_interval >= 30:
             raise UsageError(
@@ -257,7 +264,7 @@ class Settings:
             whole(name, getattr(self, name))
         # A 400-level book snapshot is 27 kB; a limit under that would cut honest traffic.
         whole("max_message_bytes", self.max_message_bytes, 65_536)
-        for name in ("reconnect", "markers"):
+        for name in ("reconnect", "markers", "backfill"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if not isinstance(self.backoff, Backoff):

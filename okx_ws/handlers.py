@@ -20,7 +20,17 @@ from .delivery import SLICE_S, Reports, make_queue, now_ms
 from .events import Event
 from .protocol import codec, gaps
 
-__all__ = ["EventSink", "HandlerSink", "HandlerThread", "InlineSink", "QueuedSink", "TextSink", "Turn", "name_of"]
+__all__ = [
+    "EventSink",
+    "HandlerSink",
+    "HandlerThread",
+    "InlineSink",
+    "QueuedSink",
+    "RawSink",
+    "TextSink",
+    "Turn",
+    "name_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +72,11 @@ def agree(mine: ArgKey, other: ArgKey) -> bool:
 
 class HandlerSink:
     """Calls one handler with decoded messages; base of `InlineSink` and `QueuedSink`."""
+
+    #: What it gets does not go to the shared queue.
+    takes = True
+    #: It needs no hole of its stream filled.
+    mends_itself = False
 
     def __init__(self, handler: Handler, settings: Settings, reports: Reports) -> None:
         self.handler = handler
@@ -195,9 +210,6 @@ class InlineSink(HandlerSink):
     Several links may feed it: one at a time calls the handler, with what the others have brought as well.
     """
 
-    #: What it gets does not go to the shared queue.
-    takes = True
-
     def __init__(self, handler: Handler, settings: Settings, reports: Reports, turn: Turn | None = None) -> None:
         super().__init__(handler, settings, reports)
         self.turn = turn if turn is not None else Turn(reports.resume)
@@ -213,10 +225,41 @@ class InlineSink(HandlerSink):
         return self.turn.full
 
 
+class RawSink(InlineSink):
+    """Hands on undecoded messages, to a book or a view: it has to know of those that cannot be decoded, too.
+
+    Args:
+        receive: Gets each payload; it mends the holes of its stream by itself.
+        settings, reports: As for the others.
+        turn: Shared with the other streams of what it is for; None: its own.
+        takes: See `HandlerSink`.
+    """
+
+    mends_itself = True
+
+    def __init__(
+        self,
+        receive: Callable[[bytes], object],
+        settings: Settings,
+        reports: Reports,
+        turn: Turn | None = None,
+        *,
+        takes: bool = True,
+    ) -> None:
+        super().__init__(receive, settings, reports, turn)  # type: ignore[arg-type]  # of bytes
+        self.takes = takes
+
+    def feed(self, payloads: Iterable[bytes]) -> None:
+        """Hand over messages, one by one."""
+        for payload in payloads:
+            if self.dead:
+                self._reports.left_over += self._cut_off
+            else:
+                self.handler(payload)  # type: ignore[arg-type]  # as it was given
+
+
 class QueuedSink(HandlerSink):
     """Queues for the handler, which is called on the handlers' thread."""
-
-    takes = True
 
     def __init__(self, handler: Handler, settings: Settings, reports: Reports, thread: HandlerThread) -> None:
         super().__init__(handler, settings, reports)

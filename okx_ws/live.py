@@ -19,7 +19,7 @@ from .config import Settings
 from .delivery import SLICE_S
 from .errors import AckTimeout, OkxWsError, ViewOutOfSync
 from .events import Event
-from .handlers import InlineSink, Turn
+from .handlers import RawSink, Turn
 from .net.lines import Lines
 from .protocol import codec, gaps
 from .protocol.subscriptions import Stream
@@ -36,20 +36,6 @@ class ViewOwner(Owner, Protocol):
 
     def end_view(self, view: Any) -> None:
         """Want a view no longer."""
-
-
-class ViewSink(InlineSink):
-    """Hands undecoded messages to a view, which has to know of those that cannot be decoded, too."""
-
-    takes = False
-
-    def feed(self, payloads: Iterable[bytes]) -> None:
-        """Hand over messages, one by one."""
-        for payload in payloads:
-            if self.dead:
-                self._reports.left_over += self._cut_off
-            else:
-                self.handler(payload)  # type: ignore[arg-type]  # it is the view's
 
 
 class LiveStream:
@@ -78,7 +64,7 @@ class LiveStream:
         self.arg = arg
         self._reporter = reporter
         self._take = take
-        self.sink = ViewSink(self._receive, settings, reporter, turn)  # type: ignore[arg-type]  # of bytes
+        self.sink = RawSink(self._receive, settings, reporter, turn, takes=False)
         self.subscription: Subscription
         self.epoch = self.proven = -1
         self.why = ""

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from .protocol.auth import login_request
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
 from .reading import Reading
+from .recovery import Recovery
 from .reporting import Reporter
 from .safeguards import Safeguards
 from .statistics import by_name, endpoint_stats, queue_stats
@@ -74,8 +76,10 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
         max_message_bytes: A longer message ends the link (close code 1009).
         markers: Put a marker into queues (and before handlers) where messages are missing:
             ``{"event": "gap", "arg": {…}, "cause": …, "since_ms": …, "until_ms": …, "lost": n or None,
-            "repaired": False}``. What is missing lies between the two times, Unix ms. Causes: ``"disconnect"``,
+            "repaired": …}``. What is missing lies between the two times, Unix ms. Causes: ``"disconnect"``,
             ``"overflow"``, ``"malformed"``, ``"stall"``, and ``"sequence"``: it was subscribed anew for an order book.
+            Repaired: nothing is missing after all, it follows (see `backfill`), or the next message makes up for it;
+            where REST was asked in vain, ``"missing"`` says what could not be had.
         subscriptions_per_link: Beyond, an endpoint's subscriptions are spread over further links. Of order books of 50
             or 400 levels, OKX wants fewer than 30 on a link, and gets that.
         redundancy: 2: hold each subscription on two links, and take each message from the one that brings it first: the
@@ -86,7 +90,11 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
         sslopt: See `config.tls_context`: ``ca_certs`` and the like, or a ``context``. Verification is always on.
         clock_sync: Sign logins with OKX's clock, asked over REST; False: with the local one, as it is.
         order_prefix: Begins each clOrdId that is made for an order without one: up to 12 letters and digits.
-        backfill: False: holes are told and stay holes. True is refused: to fill them over REST is not offered yet.
+        backfill: Fill holes over REST: trades, candles, orders, fills and funding rates that were missed come at their
+            place, each once, marked ``"backfill": true``. False: holes are told and stay holes.
+        backfill_timeout: Seconds that a stream waits for that at the most (or 10,000 messages); others never wait.
+        fallback_after: Without a link for so many seconds, tickers, ``books``, ``books5``, ``mark-price`` and candles
+            are polled over REST, and delivered marked ``"fallback": true``, until it is back. None or False: never.
 
     Raises:
         UsageError: A value is wrong; the text names the parameter.
@@ -120,15 +128,15 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
         proxy: str | bool | None = None,
         sslopt: Mapping[str, Any] | None = None,
         clock_sync: bool = True,
-        backfill: bool = False,
+        backfill: bool = True,
+        backfill_timeout: float = 3.0,
+        fallback_after: float | None = 5.0,
         order_prefix: str = "",
     ) -> None:
         self._credentials = Credentials(apiKey, secretKey, passphrase)
         check_proxy(proxy)
         if not isinstance(clock_sync, bool):
             raise UsageError(f"clock_sync must be True or False, not {clock_sync!r}")
-        if backfill is not False:
-            raise UsageError(f"backfill must be False, not {backfill!r}: holes cannot be filled over REST yet")
         self._urls = resolve_urls(region, sandbox, urls)
         self._settings = Settings(
             ping_interval=ping_interval,
@@ -147,6 +155,9 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
             subscriptions_per_link=subscriptions_per_link,
             max_link_age=max_link_age,
             redundancy=redundancy,
+            backfill=backfill,
+            backfill_timeout=backfill_timeout,
+            fallback_after=None if fallback_after is False else fallback_after,
             proxy=proxy,
             tls=tls_context(sslopt),
         )
@@ -208,6 +219,7 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
             credentials=self._credentials,
             hint=self._where,
             clock=self._clock,
+            keeper=partial(Recovery, self._rest, self._worker, self._settings, self._tell, self._outlet_of),
         )
         return Lines(site, self._endpoint_failed)
 

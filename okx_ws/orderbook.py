@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -18,11 +18,13 @@ from .config import Settings
 from .delivery import SLICE_S
 from .errors import AckTimeout, BookOutOfSync, UsageError
 from .events import Event
-from .handlers import InlineSink
+from .handlers import RawSink
 from .protocol import codec, gaps
-from .protocol.book import LAYOUTS, Book, BookBroken, Level
+from .protocol.book import LAYOUTS, Book, BookBroken, Level, NoSnapshot
+from .protocol.splice import DEPTHS
 from .protocol.subscriptions import Stream
 from .reporting import Reporter
+from .splicing import InTurn, Splicing
 from .subscription import Owner, Subscription, check_arg
 
 __all__ = ["SNAPSHOT_S", "BookView", "OrderBook", "book_arg"]
@@ -82,18 +84,6 @@ def exact() -> Context:
     return Context(prec=EXACT_DIGITS, traps=[Inexact, InvalidOperation])
 
 
-class BookSink(InlineSink):
-    """Hands undecoded messages to a book, which has to know of those that cannot be decoded, too."""
-
-    def feed(self, payloads: Iterable[bytes]) -> None:
-        """Hand over messages, one by one."""
-        for payload in payloads:
-            if self.dead:
-                self._reports.left_over += self._cut_off
-            else:
-                self.handler(payload)  # type: ignore[arg-type]  # it is the book's
-
-
 class OrderBook:
     """A live order book; made by `order_book`, not by you.
 
@@ -128,11 +118,13 @@ class OrderBook:
         #: What broke it last; and that this was told, and its repair is not yet.
         self._why = ""
         self._gap_told = False
+        #: Under way where the stream sent no snapshot.
+        self._splicing: Splicing | None = None
         self._stream: Stream | None = None
         #: The process whose link changes it.
         self._pid = os.getpid()
         # For the manager.
-        self.sink = BookSink(self._receive, settings, reporter)  # type: ignore[arg-type]  # of bytes
+        self.sink = RawSink(self._receive, settings, reporter)
         self.subscription: Subscription
 
     # ------------------------------------------------------------------ whether it is current
@@ -319,17 +311,24 @@ class OrderBook:
             return  # of a chain that has ended
         if stream.epoch != self._epoch:
             self._epoch = stream.epoch
-            self._book.restart()
+            self._restart()
         try:
             message = codec.decode(payload)
         except codec.DecodeError as exc:
             self._reporter.malformed(payload, exc)
             message = None  # which the book cannot read either
+        if self._splicing is not None and not self._is_snapshot(message):
+            self._splicing.add(message)
+        else:
+            self._apply(stream, message)
+
+    def _apply(self, stream: Stream, message: Any) -> None:
         self._version += 1
         try:
             done = self._book.apply(message)
         except BookBroken as exc:
-            self._broken(stream, str(exc))
+            if not (isinstance(exc, NoSnapshot) and self._splice(stream, message)):
+                self._broken(stream, str(exc))
             return
         finally:
             self._version += 1
@@ -343,10 +342,54 @@ class OrderBook:
             if news:
                 self._call()
 
+    def _restart(self) -> None:
+        """What came before says nothing about what comes now."""
+        self._book.restart()
+        if self._splicing is not None:
+            self._splicing.over = True
+            self._splicing = None
+
+    # ------------------------------------------------------------------ a stream without snapshots
+
+    def _is_snapshot(self, message: Any) -> bool:
+        """A snapshot has come after all: begin with it."""
+        if isinstance(message, dict) and message.get("action") == "snapshot":
+            self._restart()
+            return True
+        return False
+
+    def _splice(self, stream: Stream, message: Any) -> bool:
+        """Build the book from REST's, beginning with this update; return whether that can be tried."""
+        keeper = getattr(stream.link, "keeper", None)
+        if not stream.stands or keeper is None or self.arg["channel"] not in DEPTHS:
+            return False
+        self._why = "its channel sends no snapshot: it is being built from REST's book"
+        self._splicing = Splicing(InTurn(keeper, self.sink.turn), self.arg, self._build, self._give_up)
+        self._splicing.add(message)
+        return True
+
+    def _build(self, messages: list[dict[str, Any]]) -> None:
+        """Begin with REST's book and the updates that follow from it."""
+        self._restart()
+        stream = self._find_stream()
+        for message in messages:
+            if stream is not None and self._is_current(stream):
+                self._apply(stream, message)
+
+    def _give_up(self, why: str) -> None:
+        """REST could not help: a new subscription may bring a snapshot."""
+        self._splicing = None
+        stream = self._find_stream()
+        if stream is not None and self._is_current(stream):
+            self._broken(stream, f"an update before any snapshot; {why}")
+
+    def _is_current(self, stream: Stream) -> bool:
+        return stream.epoch == self._epoch and stream.stands and not self.sink.dead
+
     def _broken(self, stream: Stream, why: str) -> None:
         """Ask for a new snapshot, unless one is to come with an acknowledgement."""
         if not stream.stands:
-            self._book.restart()
+            self._restart()
             return
         self._why = why
         lines = self.subscription.lines

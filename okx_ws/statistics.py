@@ -60,6 +60,8 @@ def stream_stats(stream: Stream, now: float) -> dict[str, Any]:
         "holders": len(stream.holders),
         "messages": stream.messages,
         "age_s": now - newest if newest else None,
+        "gaps": stream.gaps,
+        "repairs": stream.repairs,
     }
 
 

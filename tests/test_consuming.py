@@ -433,6 +433,8 @@ def test_iteration_goes_on_over_a_loss_and_the_marker_stands_between(sink, conne
                 break
             before.append(message)
         after = read(timeout=5)
+        while after.get("backfill"):
+            after = read(timeout=5)
         assert message["arg"] == BTC and message["cause"] == "disconnect" and message["lost"] is None
         assert message["since_ms"] == int(before[-1]["data"][0]["ts"])
         assert message["until_ms"] == int(after["data"][0]["ts"])

@@ -242,12 +242,12 @@ def test_the_captured_gap_over_a_socket(frames, orders, connect):
 
 
 def test_an_update_before_any_snapshot_is_refused(orders, connect):
-    """Acceptance 55: never applied to an empty book; a snapshot is asked for."""
+    """Acceptance 55: never applied to an empty book; where REST cannot help, a snapshot is asked for."""
     told = orders(first=lambda peer: peer.json(update([("101", "1")])))
     ws = connect(urls=told.server.urls)
     watch = Watch(ws)
     book = ws.order_book("BTC-USDT")
-    assert watch.wait("gap").msg == "an update before any snapshot"
+    assert watch.wait("gap", timeout=15).msg.startswith("an update before any snapshot; REST /api/v5/market/books: ")
     assert book.view(stale_ok=True)[:2] == ((), ())
     told.renew(snapshot())
     assert px(book.wait_ready(5).asks()) == ["101", "102.5"]
@@ -467,7 +467,7 @@ def test_a_lost_link_makes_the_book_unreadable_and_a_new_one_mends_it(peer, conn
     assert not book.synced and px(book.view(stale_ok=True).asks) == ["101", "102.5"]
     go.set()
     assert book.wait_ready(5).view()[:3] == ((), (Level("7", "1", "1"),), 3)
-    assert watch.of("gap") == []
+    assert [event.data["cause"] for event in watch.of("gap")] == ["disconnect"], "of the stream, not of the book"
 
 
 def test_a_link_that_stays_lost_is_the_reason(peer, connect):
@@ -517,11 +517,11 @@ def test_two_books_of_one_arg_mend_together(talk):
     told.renew(snapshot(seqId=30))
     second.wait_ready(5)
     told.send(update(seqId=41, prevSeqId=40), update(seqId=43, prevSeqId=42))
-    watch.wait("gap")
+    watch.wait("gap", data=None)
     assert not book.synced and not second.synced
     told.renew(snapshot(seqId=50))
     assert book.wait_ready(5).view() == second.wait_ready(5).view()
-    assert len(watch.of("gap")) == 1
+    assert [event.data and event.data["cause"] for event in watch.of("gap")] == ["sequence", None]
 
 
 def test_a_closed_book_unsubscribes_and_cannot_be_read(talk):
@@ -710,3 +710,55 @@ def test_a_book_whose_link_is_paused_is_not_served(world, connect):
     assert book.wait_ready(5).best_bid
     ws.close()
     reader.join(5)
+
+
+# ---------------------------------------------------------------------------------------- streams without snapshots
+
+
+@pytest.mark.parametrize("channel", ["books", "books-l2-tbt", "books50-l2-tbt"])
+def test_a_stream_without_snapshots_is_spliced_with_rests_book(channel, connect):
+    """Acceptance 91: in the announced mode, and again after a lost link; then it is what the feed has."""
+    with LocalExchange(speed=3) as exchange:
+        exchange.faults.start("no_snapshot")
+        ws = connect(exchange, **exchange.credentials)
+        watch = Watch(ws)
+        book = ws.order_book("BTC-USDT", channel).wait_ready(10)
+        seqId = book.view().seqId
+        eventually(lambda: book.synced and book.view().seqId > seqId)
+        exchange.drop()
+        watch.wait("disconnected", endpoint="public")
+        book.wait_ready(10)
+        assert [event for event in watch.of("gap") if event.data is None] == [], "no book broke"
+        assert_follows(exchange, book, channel)
+
+
+def assert_follows(exchange, book, channel):
+    """A book shows what the exchange has at that seqId."""
+    market = exchange.world.markets["BTC-USDT"]
+    depth = 50 if channel == "books50-l2-tbt" else 400
+
+    def same():
+        def look():
+            return market.seqId, market.rows(market.asks, depth), market.rows(market.bids, depth)
+
+        seqId, asks, bids = exchange.call(look)
+        view = book.view(depth) if book.synced else None
+        shown = view and [
+            [[level.px, level.sz, "0", level.orders] for level in side] for side in (view.asks, view.bids)
+        ]
+        return view is not None and view.seqId == seqId and shown == [asks, bids]
+
+    eventually(same, 10)
+
+
+@pytest.mark.parametrize("how", ["status", "html", "lie", "empty", "broken"])
+def test_where_rest_cannot_help_a_snapshot_is_asked_for(how, connect):
+    """Acceptance 55, 91: the way out stays."""
+    with LocalExchange(speed=3) as exchange:
+        exchange.faults.start("rest_error", path="*/market/books", how=how, times=1000)
+        exchange.faults.start("missing_snapshot")
+        ws = connect(exchange)
+        watch = Watch(ws)
+        book = ws.order_book("BTC-USDT")
+        assert watch.wait("gap", timeout=10, data=None).msg.startswith("an update before any snapshot; ")
+        book.wait_ready(10)

@@ -40,8 +40,6 @@ STEPS = {
 class Link(Wired):
     """The session, where a book expects the lines of its endpoint."""
 
-    paused = False
-
     endpoint = "public"
     failure = None
     last_error = ""
@@ -54,11 +52,11 @@ class Link(Wired):
     def find(self, arg):
         return self.session.subscriptions.find(arg)
 
-    def is_up(self, line):
+    def is_up(self, stream):
         return self.session.up
 
-    def is_paused(self, line):
-        return self.paused
+    def is_paused(self, stream):
+        return False
 
     def resubscribe(self, stream):
         return self.session.resubscribe(stream, self.now)

@@ -186,7 +186,7 @@ def test_a_forked_child_leaves_its_parents_links_alone(end):
             child = os.fork()
             if not child:
                 from okx_ws import UsageError
-                for call in (ws.get, lambda: ws.subscribe("status"), ws.stats, lambda: ws.wait_for("x")):
+                for call in (lambda: list(iter(ws.get, None)), lambda: ws.subscribe("status"), ws.stats, lambda: ws.wait_for("x")):
                     try:
                         call()
                         os._exit(1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,13 +17,23 @@ from .channels import make_feed
 from .feeds import single_trades
 from .markets import Market, Trade, Trades, World
 from .rest_answers import Answer, Query, empty, no_place, number_of, ok, page, wrong
-from .rows import ticker_row
+from .rows import funding_row, mark_row, ticker_row
 from .rules import CANDLES
 
 __all__ = ["MarketPages", "TradeLog", "listed"]
 
 INST_TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION", "EVENTS")
 STATES = ("scheduled", "ongoing", "pre_open", "completed", "canceled")
+
+#: Endpoint → the channels whose bars it has, and whether only closed ones.
+BARS = {
+    "candles": ("candle", False),
+    "history-candles": ("candle", True),
+    "mark-price-candles": ("mark-price-candle", False),
+    "history-mark-price-candles": ("mark-price-candle", True),
+    "index-candles": ("index-candle", False),
+    "history-index-candles": ("index-candle", True),
+}
 
 #: Trades that are remembered of each market.
 TRADES = 5_000
@@ -99,8 +110,9 @@ class MarketPages:
             "/api/v5/market/ticker": lambda query: ok([self._ticker(self._market(query))]),
             "/api/v5/market/tickers": self._tickers,
             "/api/v5/market/books": self._book,
-            "/api/v5/market/candles": self._candles,
-            "/api/v5/market/history-candles": self._history_candles,
+            **{f"/api/v5/market/{name}": partial(self._bars, *how) for name, how in BARS.items()},
+            "/api/v5/public/mark-price": self._mark_price,
+            "/api/v5/public/funding-rate": self._funding_rate,
             "/api/v5/market/trades": self._trades,
             "/api/v5/market/history-trades": self._history_trades,
             "/api/v5/system/status": self._status,
@@ -130,24 +142,40 @@ class MarketPages:
         asks, bids = market.rows(market.asks, depth), market.rows(market.bids, depth)
         return ok([{"asks": asks, "bids": bids, "ts": str(self._world.ts), "seqId": market.seqId}])
 
-    def _series(self, query: Query) -> Candles:
+    def _bars(self, family: str, older: bool, query: Query) -> Answer:
+        series = self._series(family, query)
+        rows = [*([] if older else [series.row()]), *reversed(series.closed)]
+        return ok(page(rows, query, lambda row: row[0], 300))
+
+    def _series(self, family: str, query: Query) -> Candles:
         """Return a series of bars; the one that subscribers see, begun now if there was none."""
-        market, channel = self._market(query), f"candle{query.get('bar') or '1m'}"
+        if not query.get("instId"):
+            raise empty("instId")
+        instId, channel = query["instId"], f"{family}{query.get('bar') or '1m'}"
         if not CANDLES.fullmatch(channel):
             raise wrong("bar")
-        make_feed(self._world, {"channel": channel, "instId": market.instrument.instId}, None)
-        found = self._world.followers[f"{channel} {market.instrument.instId}"]
+        if make_feed(self._world, {"channel": channel, "instId": instId}, None) is None:
+            raise no_place()
+        found = self._world.followers[f"{channel} {instId}"]
         assert isinstance(found, Candles)  # the feed has put it there
         return found
 
-    def _candles(self, query: Query) -> Answer:
-        series = self._series(query)
-        rows = [series.row(), *reversed(series.closed)]
-        return ok(page(rows, query, lambda row: row[0], 300))
+    def _mark_price(self, query: Query) -> Answer:
+        instType = query.get("instType")
+        if not instType:
+            raise empty("instType")
+        if instType not in ("MARGIN", "SWAP", "FUTURES", "OPTION"):
+            raise wrong("instType")
+        market = self._market(query)
+        if market.instrument.instType != ("SPOT" if instType == "MARGIN" else instType):
+            raise no_place()
+        return ok([{**mark_row(market), "instType": instType, "ts": str(self._world.ts)}])
 
-    def _history_candles(self, query: Query) -> Answer:
-        rows = list(reversed(self._series(query).closed))
-        return ok(page(rows, query, lambda row: row[0], 300))
+    def _funding_rate(self, query: Query) -> Answer:
+        market = self._market(query)
+        if market.instrument.instType != "SWAP":
+            raise wrong("instId")
+        return ok([{**funding_row(self._world, market), "ts": str(self._world.ts)}])
 
     def _trades(self, query: Query) -> Answer:
         rows = self._log.rows(self._market(query))

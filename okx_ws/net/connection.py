@@ -25,7 +25,7 @@ from ..protocol.session import LOGIN, PING, LinkFault
 from .app import LinkApp, Loss
 from .opening import open_wire
 from .site import Owner, Site
-from .wire import Poller, Stopped, Wire, WireError
+from .wire import NEVER, Poller, Stopped, Wire, WireError
 from .wishes import SLICE_S, Wishes
 
 __all__ = ["Connection"]
@@ -150,6 +150,8 @@ class Connection(Wishes):
                     log.exception("%s: the connection's own code failed", self.endpoint)
                     self._pause(SLICE_S)
         finally:
+            if self.keeper is not None:
+                self.keeper.finish()
             if self.retired:
                 self._owner.gone(self)
             elif self._stopping:
@@ -159,13 +161,15 @@ class Connection(Wishes):
 
     def _wait_for_wish(self) -> bool:
         """Wait until a link is needed, and there is room for what it brings; return False at the end."""
-        with self.changed:
-            while not self._stopping and not isinstance(self.failure, ConnectionLost):
+        while True:
+            due = self._keep_up()
+            with self.changed:
+                if self._stopping or isinstance(self.failure, ConnectionLost):
+                    return False
                 if self.needed and not self._still_congested():
                     return True
-                self._retire_at(time.monotonic())
-                self.changed.wait(SLICE_S)
-        return False
+                due = min(due, self._retire_at(time.monotonic()))
+                self._wait(due)
 
     def _retire_at(self, now: float) -> float:
         """End, if nobody has needed this link for a while; return when to ask again. Under the mutex."""
@@ -187,7 +191,7 @@ class Connection(Wishes):
         poller: Poller | None = None
         wire: Wire | None = None
         try:
-            poller = Poller(self._waker, lambda: self._stopping)
+            poller = Poller(self._waker, self._must_stop)
             wire = open_wire(self.url, settings, poller, self._waker)
             self._app = app = LinkApp(self.url, wire, self, settings.max_message_bytes)
             app.run_forever(ping_interval=settings.ping_interval)
@@ -266,9 +270,34 @@ class Connection(Wishes):
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        with self.changed:
-            while not self._stopping and (left := until - time.monotonic()) > 0:
-                self.changed.wait(min(left, SLICE_S))
+        while True:
+            due = self._keep_up()
+            with self.changed:
+                if self._stopping or time.monotonic() >= until:
+                    return
+                self._wait(min(until, due))
+
+    def _wait(self, until: float) -> None:
+        """Wait for a change, under the mutex, until `until` or a slice at most; not at all if the thread was poked."""
+        if not self._poked:
+            self.changed.wait(max(0.0, min(until - time.monotonic(), SLICE_S)))
+
+    def _keep_up(self) -> float:
+        self._poked = False
+        try:
+            if self.keeper is not None and self.pair is None:
+                return self.keeper.upkeep(time.monotonic())
+            if self.keeper is not None:
+                self.keeper.settle()
+        except Exception:  # a bug of ours must cost a repair, neither the link nor the thread
+            log.exception("%s: the upkeep failed", self.endpoint)
+        return NEVER
+
+    def _must_stop(self) -> bool:
+        """For waits; those of a dial and an upgrade go on with the upkeep, those of a link have `serve` for it."""
+        if self._poked and not self.session.up and not self._stopping:
+            self._keep_up()
+        return self._stopping
 
     def _fail(self, error: OkxWsError) -> None:
         with self.changed:
@@ -308,10 +337,14 @@ class Connection(Wishes):
                 texts = [text for text in texts if not text.startswith(DATA_START)]
             batches = [(self.site.raw, texts), *batches]
         for outlet, batch in batches:
-            if outlet.deliver(batch):
-                self._congested.append(outlet)
+            self.hand_over(outlet, batch)
         if urgent and self._app is not None:
             self._app.wire.serve_soon()
+
+    def hand_over(self, outlet: Outlet, batch: list[bytes]) -> None:
+        """Deliver messages; on the thread, outside the mutex."""
+        if outlet.deliver(batch):
+            self._congested.append(outlet)
 
     def control_pong(self, payload: bytes) -> None:
         """A control pong proves nothing (see `Heartbeat`), but somebody may want to know."""
@@ -340,6 +373,7 @@ class Connection(Wishes):
                 app.send_ping()
             else:
                 app.send_text(self._sign() if text == LOGIN else text)
+        due = min(due, self._keep_up())
         return due if self._paused_at is None else min(due, self._paused_at + self._settings.block_timeout)
 
     def _step(self, now: float) -> float:
@@ -348,7 +382,7 @@ class Connection(Wishes):
         if due and (self.pair is None or self.pair.permanent or self.pair.first is self):  # else a little later
             self.session.notice, self._old_at = False, now + (self._settings.max_link_age or float("inf"))
             self._owner.hand_over(self)
-        if self.departing:
+        if self.departing and (self.keeper is None or self.keeper.idle):  # else when what is held back is delivered
             self._owner.begin_hand_over(self)
         return float("inf") if self.pair is None else self.pair.step(self, now)
 

@@ -62,6 +62,15 @@ class RestClient:
         """
         return self._calls.call("GET", path, params, timeout=timeout, signed=signed)
 
+    def room_in(self, path: str, **params: Value) -> float:
+        """Return in how many seconds OKX's limit has room for such a `get`: 0 if it has now. Does not block.
+
+        Args:
+            path: From ``/api/v5/`` on, without a query.
+            **params: OKX's, by its names.
+        """
+        return self._calls.room_in(path, params)
+
     def post(self, path: str, body: Any = None, *, timeout: float = TIMEOUT_S) -> list[Any]:
         """POST to any endpoint, signed and sent once: ``post("/api/v5/account/set-leverage", {"lever": "5", …})``.
 

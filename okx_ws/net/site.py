@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..config import Credentials, Settings
+from ..errors import OkxWsError
 from ..events import Event
+from ..protocol.backfill import Ask
 from ..protocol.login import ClockState
 from ..protocol.routing import Outlet
 from ..protocol.subscriptions import Stream
@@ -15,7 +17,7 @@ from ..protocol.subscriptions import Stream
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Owner", "Site", "Wish"]
+__all__ = ["Keeper", "Owner", "Site", "Wish"]
 
 
 class Wish(NamedTuple):
@@ -36,6 +38,34 @@ class Wish(NamedTuple):
     snapshot_s: float | None = None
 
 
+class Keeper(Protocol):
+    """What keeps the streams of a connection without holes: `Recovery`."""
+
+    @property
+    def idle(self) -> bool:
+        """It holds nothing back. Under the mutex."""
+
+    def outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
+        """Make the outlet of a route, instead of the site's `outlet_of`."""
+
+    def upkeep(self, now: float) -> float:
+        """Do what is to be done; return when to be called again (monotonic).
+
+        Called on the thread, with a link or without, when it was poked or has asked for it; it may `hand_over`.
+        """
+
+    def settle(self) -> None:
+        """Hand on the answers that have come, and do no more: two links carry the subscriptions. On the thread."""
+
+    def finish(self) -> None:
+        """The thread ends: hand on what is held back. Must not raise."""
+
+    def fetch(
+        self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
+    ) -> None:
+        """Ask REST in the background, and call `then` with the answer on the thread."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """What the links of one endpoint have in common.
@@ -52,6 +82,7 @@ class Site:
         credentials: Taken out of what OKX says before it is told.
         hint: Added to the remedy of a refused login.
         clock: What logins are signed with; None: the local clock.
+        keeper: Makes what keeps a connection's streams without holes.
     """
 
     endpoint: str
@@ -65,6 +96,7 @@ class Site:
     credentials: Credentials | None = None
     hint: str = ""
     clock: ClockState | None = None
+    keeper: Callable[[Any], Keeper] | None = None
 
 
 class Owner(Protocol):

@@ -43,6 +43,12 @@ class Wishes:
         self._tell = site.tell
         self.mutex = mutex
         self.changed = changed
+        #: While another link carries the same subscriptions.
+        self.pair: Pair | None = None
+        #: The upkeep is wanted: set from any thread, under the mutex.
+        self._poked = False
+        #: Keeps its streams without holes, and asks REST for whoever is on its thread.
+        self.keeper = site.keeper(self) if site.keeper is not None else None
         self.session = Session(
             site.endpoint,
             site.settings,
@@ -51,8 +57,6 @@ class Wishes:
             hint=f"tried {site.url}{site.hint}",
             clock=site.clock,
         )
-        #: While another link carries the same subscriptions.
-        self.pair: Pair | None = None
         self._waker = Waker()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -104,6 +108,8 @@ class Wishes:
         """Return where pushes with this arg go."""
         if self.pair is not None:
             return self.pair.outlet_of(self, streams, arg)
+        if self.keeper is not None:
+            return self.keeper.outlet_of(streams, arg)
         return self.site.outlet_of(streams, arg)
 
     def tell_pending(self) -> None:
@@ -122,7 +128,7 @@ class Wishes:
     def resubscribe(self, stream: Stream) -> bool:
         """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
         with self.mutex:
-            begun = self.session.resubscribe(stream, time.monotonic())
+            begun = self.session.resubscribe(stream, time.monotonic(), told=True)
         self._waker.wake()
         return begun
 
@@ -231,6 +237,13 @@ class Wishes:
         """Something outside has changed that requests may wait for."""
         with self.mutex:
             self.session.nudge()
+        self._waker.wake()
+
+    def poke(self) -> None:
+        """Have the thread do its upkeep soon."""
+        with self.changed:
+            self._poked = True
+            self.changed.notify_all()
         self._waker.wake()
 
     def wake(self) -> None:

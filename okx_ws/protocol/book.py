@@ -15,7 +15,8 @@ An update chains if its ``prevSeqId`` is the last ``seqId``; the new one may be 
 maintenance). An empty one that repeats the number is a keep-alive. Books of a channel without ``action`` come whole
 each time, and their numbers are no chain. Recordings from before there were numbers are proven by their checksums.
 
-A stream without snapshots (OKX announced that in 2026 and did not do it) is told as broken, not spliced with REST.
+A stream without snapshots (OKX announced that in 2026 and did not do it) breaks the book with `NoSnapshot`: `splice`
+makes one of REST's book.
 
 Source: OKX v5 docs, "Order book channel", read June 2026; captures of 2021, 2022 and 2026.
 """
@@ -31,7 +32,7 @@ from zlib import crc32
 
 from .codec import decode
 
-__all__ = ["LAYOUTS", "Book", "BookBroken", "Layout", "Level", "Side"]
+__all__ = ["LAYOUTS", "Book", "BookBroken", "Layout", "Level", "NoSnapshot", "Side"]
 
 #: Levels of each side that a checksum covers.
 CHECKSUM_DEPTH = 25
@@ -98,6 +99,10 @@ LAYOUTS = {
 
 class BookBroken(Exception):
     """A message broke the book; its text says why."""
+
+
+class NoSnapshot(BookBroken):
+    """An update came before any snapshot: the book may be built from REST's (see `splice`)."""
 
 
 class Side:
@@ -209,7 +214,7 @@ class Book:
 
     def _check_chain(self, seqId: int | None, prevSeqId: Any) -> None:
         if self.state == "waiting":
-            raise BookBroken("an update before any snapshot")
+            raise NoSnapshot("an update before any snapshot")
         if (seqId is None) != (self.seqId is None):
             raise ValueError(f"seqId {seqId!r} after {self.seqId!r}")
         if prevSeqId != self.seqId:

@@ -4,6 +4,9 @@ A marker is a JSON text like any message, so that it travels the same way::
 
     {"event": "gap", "arg": {…}, "cause": "disconnect", "since_ms": 1, "until_ms": 2, "lost": null, "repaired": false}
 
+`repaired`: nothing is missing after all, since REST gave it (it comes next, marked ``backfill``), or since the next
+message holds the whole state (`heals`). Where REST was asked in vain, `missing` says what could not be had.
+
 Everything that is missing lies between `since_ms` and `until_ms`, both included: times of messages (``ts``, ``pTime``,
 ``uTime``, a candle's start) where they have one, else of their arrival; Unix milliseconds.
 """
@@ -17,13 +20,30 @@ from typing import Any
 import orjson
 
 from . import codec
+from .identity import WHOLE_STATES, kind_of
 
-__all__ = ["Lost", "is_marker", "malformed", "marker", "merged", "time_of"]
+__all__ = ["Lost", "heals", "is_marker", "malformed", "marker", "merged", "settled", "time_of"]
 
 MARKER_START = b'{"event":"gap",'
 
 #: The time a push names, without decoding it: of its rows, or of a candle's first field.
 TIME = re.compile(rb'"(?:ts|pTime|uTime)":"(\d{13})"|"data":\[\["(\d{13})"')
+
+#: Channels that tell all that there is when they are subscribed (anew), and then only what changes.
+RETOLD = frozenset({*WHOLE_STATES, "algo-advance"})
+
+
+def heals(arg: Mapping[str, Any], cause: str) -> bool:
+    """Tell whether the first message after a hole with this cause makes up for it.
+
+    One that was dropped from a full queue is not made up for: the queue's owner wanted it.
+    """
+    if cause == "overflow" or not isinstance(arg.get("channel"), str):
+        return False
+    kind = kind_of(arg)
+    if kind == "book" or arg["channel"] in RETOLD:
+        return cause != "malformed"  # then it is not subscribed anew
+    return kind == "state"
 
 
 def time_of(payload: bytes, newest: bool = False) -> int | None:
@@ -33,9 +53,15 @@ def time_of(payload: bytes, newest: bool = False) -> int | None:
 
 
 def marker(arg: Mapping[str, Any], cause: str, since_ms: int, until_ms: int, lost: int | None = None) -> bytes:
-    """Return the text of a marker."""
+    """Return the text of a marker; `repaired` as the channel alone makes it."""
     told = {"event": "gap", "arg": arg, "cause": cause, "since_ms": since_ms, "until_ms": until_ms}
-    return orjson.dumps({**told, "lost": lost, "repaired": False})
+    return orjson.dumps({**told, "lost": lost, "repaired": heals(arg, cause)})
+
+
+def settled(marker: Mapping[str, Any], missing: str) -> dict[str, Any]:
+    """Return a decoded marker as it is once REST was asked: `missing` could not be had."""
+    told = {**marker, "repaired": not missing}
+    return {**told, "missing": missing} if missing else told
 
 
 def malformed(payload: bytes, now_ms: int) -> bytes | None:
@@ -55,7 +81,10 @@ def merged(first: bytes, second: bytes) -> bytes:
     one, two = codec.decode(first), codec.decode(second)
     lost = None if one["lost"] is None or two["lost"] is None else one["lost"] + two["lost"]
     since_ms, until_ms = min(one["since_ms"], two["since_ms"]), max(one["until_ms"], two["until_ms"])
-    return marker(one["arg"], one["cause"], since_ms, until_ms, lost)
+    whole = one["repaired"] and two["repaired"]
+    missing = ", ".join(text for text in (one.get("missing"), two.get("missing")) if text)
+    told = {**one, "since_ms": since_ms, "until_ms": until_ms, "lost": lost, "repaired": whole}
+    return orjson.dumps({**told, "missing": missing} if missing else told)
 
 
 class Lost:

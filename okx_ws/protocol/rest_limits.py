@@ -35,6 +35,12 @@ LIMITS = {
     "/api/v5/market/tickers": Limit(20),
     "/api/v5/market/candles": Limit(40),
     "/api/v5/market/history-candles": Limit(20),
+    "/api/v5/market/mark-price-candles": Limit(20),
+    "/api/v5/market/history-mark-price-candles": Limit(10),
+    "/api/v5/market/index-candles": Limit(20),
+    "/api/v5/market/history-index-candles": Limit(10),
+    "/api/v5/market/sprd-candles": Limit(40),
+    "/api/v5/market/sprd-history-candles": Limit(20),
     "/api/v5/market/trades": Limit(100),
     "/api/v5/market/history-trades": Limit(20),
     "/api/v5/system/status": Limit(1, 5.0),
@@ -69,6 +75,13 @@ class RestBudget:
     def __init__(self) -> None:
         self._windows = Windows()
 
+    def ready_at(self, key: LimitKey, now: float) -> float:
+        """Return when the next request under this key may go: `now` or later; no place is taken."""
+        if not key:
+            return now
+        limit = LIMITS[key[0]]
+        return self._windows.ready_at(key, limit.most, limit.window_s, now)
+
     def reserve(self, key: LimitKey, now: float, latest: float) -> float | None:
         """Take the next free place and return its time, `now` or later.
 
@@ -77,7 +90,7 @@ class RestBudget:
         if not key:
             return now
         limit = LIMITS[key[0]]
-        at = self._windows.ready_at(key, limit.most, limit.window_s, now)
+        at = self.ready_at(key, now)
         if at > latest:
             return None
         self._windows.take(key, limit.most, limit.window_s, at)

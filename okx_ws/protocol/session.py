@@ -21,7 +21,7 @@ from .heartbeat import Heartbeat
 from .login import ClockState, Login, retry_delay
 from .requests import Refusal, Requests
 from .routing import Outlet, Routes
-from .sorting import Batch, Control, Sorter
+from .sorting import Batch, Control, Sorter, end_hole
 from .subscriptions import Stream, Subscriptions
 
 __all__ = ["LOGIN", "PING", "LinkFault", "Session", "first_words"]
@@ -90,7 +90,9 @@ class Session:
         #: Requests that are answered by a reply: orders and the like.
         self.calls = Calls()
         self.routes = Routes(self.subscriptions, outlet_of)
-        self._sorter = Sorter(self.routes, settings.markers)
+        self._sorter = Sorter(self.routes, settings.markers, self._malformed)
+        #: Markers of holes that an acknowledgement ended.
+        self._marked: list[Batch] = []
         #: Told and not yet taken by the owner.
         self.events: list[Event] = []
         #: A link is up.
@@ -208,11 +210,12 @@ class Session:
         stream.snapshot_s = within_s
         self.resubscribe(stream, now)
 
-    def resubscribe(self, stream: Stream, now: float) -> bool:
+    def resubscribe(self, stream: Stream, now: float, told: bool = False) -> bool:
         """Unsubscribe `stream` and subscribe it again on this link, for a new snapshot.
 
         At once the first time; then after a while, growing until the stream has stood for `HEALTHY_S`. Does nothing,
-        and returns False, if that is under way, or the next acknowledgement brings a snapshot anyway.
+        and returns False, if that is under way, or the next acknowledgement brings a snapshot anyway. `told`: whoever
+        asks for it tells of the hole.
         """
         if stream.wire != "on" or not stream.wanted or stream.anew:
             return False
@@ -220,7 +223,7 @@ class Session:
             stream.attempts = 0
         stream.not_before = now + retry_delay(stream.attempts) if stream.attempts else 0.0
         stream.attempts += 1
-        stream.anew, stream.snapshot_by = True, float("inf")
+        stream.anew, stream.snapshot_by, stream.broken = True, float("inf"), told
         self._dirty = True
         return True
 
@@ -289,13 +292,45 @@ class Session:
             stream.hole_since_ms, stream.hole_cause = twin.hole_since_ms, twin.hole_cause
             self.routes.forget_heads(stream)
 
-    def _begin_hole(self, stream: Stream, cause: str) -> None:
-        """What a stream sends from here on until its next message is missing."""
-        if stream.hole_since_ms is None:
-            newest = stream.newest
-            seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
-            stream.hole_since_ms, stream.hole_cause = seen_ms or stream.active_ms or self._now_ms, cause
-            self.routes.forget_heads(stream)
+    def _begin_hole(self, stream: Stream, cause: str, since_ms: int | None = None, told: bool = True) -> None:
+        """What a stream sends from here on until its next message is missing; its outlets are made anew."""
+        if stream.hole_since_ms is not None:
+            return
+        newest = stream.newest
+        seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
+        stream.hole_since_ms = since_ms = since_ms or seen_ms or stream.active_ms or self._now_ms
+        quiet = stream.covered and cause != "stall"  # the twin brings it: nothing is missing
+        told = told and not quiet
+        stream.gaps += not quiet
+        stream.hole_cause, stream.hole_told, stream.hole_last = cause, told, newest
+        self.routes.forget_heads(stream)
+        if not stream.holders:
+            return
+        if not stream.routes:
+            self.routes.of_arg(stream.arg)  # there may never come a message that would make it
+        self.routes.reconnect([stream])
+        if told:
+            hole = {"cause": cause, "since_ms": since_ms}
+            self._tell("gap", stream, msg=f"{cause}: what came after {since_ms} (Unix ms) is missing", data=hole)
+
+    def _malformed(self, stream: Stream, payload: bytes, now_ms: int) -> None:
+        self._begin_hole(stream, "malformed", gaps.time_of(payload) or now_ms)
+
+    def _hole_over(self, stream: Stream, marker: bytes) -> None:
+        """A hole has ended with what came: tell how, unless somebody else does, later."""
+        stalled, stream.stalls = stream.stalls > 0, 0
+        told = codec.decode(marker)
+        if stream.held:
+            return
+        stream.repairs += told["repaired"]
+        if not stream.hole_told:
+            return
+        if told["repaired"] or stalled:
+            msg = "messages flow again" if stalled else "the newest message holds the whole state"
+            self._tell("repaired", stream, msg=msg, data=told)
+        else:
+            bounds = f"between {told['since_ms']} and {told['until_ms']} (Unix ms)"
+            self._tell("gap", stream, msg=f"not repaired: what came {bounds} stays missing", data=told)
 
     def refuse_login(self, code: str, msg: str) -> None:
         """The key is of no use (refused, changed or deleted): fail what needs a login, for good."""
@@ -351,6 +386,8 @@ class Session:
         for control in controls:
             self._settle(control, now)
         self.heartbeat.life(now)
+        if self._marked:
+            batches, self._marked = batches + self._marked, []
         return batches
 
     @property
@@ -369,9 +406,8 @@ class Session:
             self._outbox.append("pong")
         elif kind == "reply":
             self._replied(content, now)
-        elif kind == "repaired":
-            content.stalls = 0
-            self._tell("repaired", content, msg="messages flow again")
+        elif kind == "over":
+            self._hole_over(*content)
         elif kind == "unmatched":
             self.events.append(
                 Event("unmatched", self.endpoint, content, msg="data for no subscription", conn_id=self.conn_id)
@@ -440,12 +476,15 @@ class Session:
             self._silence_at = min(self._silence_at, now + stream.max_silence)
         if stream.refusal is None:
             self._tell("subscribed", stream)
+        if stream.held and stream.hole_since_ms is not None and stream.routes:
+            # What fills it need not wait for a message: there may be none for long.
+            self._marked.append((stream.routes[0].outlet, [end_hole(stream, self._now_ms)]))
 
     def _left(self, stream: Stream) -> None:
         stream.wire = "off"
         if stream.anew:  # until it is subscribed again nothing comes, for whoever else reads it, too
             for one in [stream, *self.subscriptions.siblings(stream)]:
-                self._begin_hole(one, "stall" if stream.stalls else "sequence")
+                self._begin_hole(one, "stall" if stream.stalls else "sequence", told=not stream.broken)
         if not stream.holders:
             self._forget(stream)
 
@@ -453,6 +492,7 @@ class Session:
         """The server unsubscribed something by itself: it is lost, and asked for again if it is wanted."""
         for stream in streams:
             if stream.wire == "on":
+                self._begin_hole(stream, "disconnect")
                 self._later(stream, "", "the server unsubscribed it", now)
 
     def _late_ack(self, streams: list[Stream], arg: Mapping[str, Any], now: float) -> None:
@@ -551,7 +591,7 @@ class Session:
             return
         stream.wire = "off"
         if stream.holders:
-            self._tell("subscribe_failed", stream, code or None, self._credentials.blot(msg), delay)
+            self._tell("subscribe_failed", stream, code or None, self._credentials.blot(msg), delay_s=delay)
         else:
             self._forget(stream)
 
@@ -760,9 +800,5 @@ class Session:
         self._asked.forget(stream)
         self.subscriptions.forget(stream)
 
-    def _tell(
-        self, type: str, stream: Stream, code: str | None = None, msg: str = "", delay_s: float | None = None
-    ) -> None:
-        self.events.append(
-            Event(type, self.endpoint, stream.arg, code=code, msg=msg, conn_id=self.conn_id, delay_s=delay_s)
-        )
+    def _tell(self, type: str, stream: Stream, code: str | None = None, msg: str = "", **more: Any) -> None:
+        self.events.append(Event(type, self.endpoint, stream.arg, code=code, msg=msg, conn_id=self.conn_id, **more))

@@ -7,15 +7,16 @@ their head, the rest is handed to the session by kind.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from . import codec, gaps
 from .routing import Outlet, Route, Routes
+from .subscriptions import Stream
 
-__all__ = ["Batch", "Control", "Sorter"]
+__all__ = ["Batch", "Control", "Sorter", "end_hole"]
 
 #: Messages for one outlet, in order.
 Batch = tuple[Outlet, list[bytes]]
@@ -24,10 +25,10 @@ Batch = tuple[Outlet, list[bytes]]
 class Control(NamedTuple):
     """A frame that is no data: what it is, the frame decoded (or its payload), and what is wrong with it.
 
-    ``repaired`` is none either: a stream (`content`) that had stalled gives messages again.
+    ``over`` is none either: a hole has ended, of this stream and with this marker (`content`).
     """
 
-    kind: Literal["event", "reply", "ping", "pong", "malformed", "unmatched", "repaired"]
+    kind: Literal["event", "reply", "ping", "pong", "malformed", "unmatched", "over"]
     content: Any = None
     why: str = ""
 
@@ -37,16 +38,19 @@ class Sorter:
 
     Args:
         routes: Where messages go.
-        markers: Put a marker before the first message after a hole, and in the place of a malformed one.
+        markers: Put a marker before the first message after a hole, and in the place of a malformed one; without, only
+            where an outlet wants it (`Stream.held`).
+        hole: Called where a stream lacks a message that cannot be read.
 
     Attributes:
         markers: As given; changes take effect at once.
         messages: How many messages came.
     """
 
-    def __init__(self, routes: Routes, markers: bool) -> None:
+    def __init__(self, routes: Routes, markers: bool, hole: Callable[[Stream, bytes, int], None]) -> None:
         self._routes = routes
         self.markers = markers
+        self._hole = hole
         self.messages = 0
 
     def sort(self, payloads: list[bytes], now: float, now_ms: int) -> tuple[list[Batch], list[Control]]:
@@ -64,7 +68,14 @@ class Sorter:
             for text, whose in [(payload, route)] if route is not None else self._unknown(payload, controls, now_ms):
                 kept.append(text)
                 found.append(whose)
-        return (self._batches(kept, found, now) if kept else []), controls
+        if not kept:
+            return [], controls
+        newest = {route: route.last for route in found}
+        newest |= {route: text for text, route in zip(kept, found, strict=True) if not gaps.is_marker(text)}
+        batches = self._batches(kept, found, now)
+        for route, last in newest.items():
+            route.last = last  # never a marker
+        return batches, controls
 
     def _batches(self, payloads: list[bytes], routes: list[Route], now: float) -> list[Batch]:
         newest = dict(zip(routes, payloads, strict=True))  # the last payload of each route
@@ -117,23 +128,33 @@ class Sorter:
     def _holes_before(
         self, payload: bytes, route: Route, controls: list[Control], now_ms: int
     ) -> list[tuple[bytes, Route]]:
-        """Return the markers of holes that end with this message; append to `controls` the streams that had stalled."""
-        markers = []
+        """Return the markers of holes that end with this message; append to `controls` that they have ended."""
+        ended = [stream for stream in route.streams if stream.hole_since_ms is not None]
         for stream in route.streams:
-            if stream.stalls:
-                controls.append(Control("repaired", stream))
-            since_ms, stream.hole_since_ms = stream.hole_since_ms, None
-            if since_ms is not None and self.markers:
-                until_ms = max(since_ms, gaps.time_of(payload, newest=True) or now_ms)
-                markers.append(gaps.marker(stream.arg, stream.hole_cause, since_ms, until_ms))
+            if stream.hole_since_ms is None:
+                stream.stalls = 0  # its hole ended with an acknowledgement, its silence ends now
+        texts = [end_hole(stream, gaps.time_of(payload, newest=True) or now_ms) for stream in ended]
+        controls += [Control("over", told) for told in zip(ended, texts, strict=True)]
+        markers = [text for stream, text in zip(ended, texts, strict=True) if self.markers or stream.held]
         route.messages -= len(markers)  # they will be counted with the messages, and are none
         return [(text, route) for text in markers]
 
     def _malformed(self, payload: bytes, controls: list[Control], now_ms: int) -> list[tuple[bytes, Route]]:
-        """Return the marker that takes the place of a message that cannot be read."""
-        marker = gaps.malformed(payload, now_ms) if self.markers else None
-        if marker is None:
+        """Return the marker that takes the place of a message that cannot be read; none within a hole."""
+        arg = codec.head_arg(payload)
+        if arg is None:
             return []
-        route = self._routes.of_arg(codec.decode(marker)["arg"])
-        route.messages -= 1
-        return [*self._holes_before(payload, route, controls, now_ms), (marker, route)]
+        route = self._routes.of_arg(arg)
+        if any(stream.hole_since_ms is not None for stream in route.streams):
+            return []
+        for stream in route.streams:
+            self._hole(stream, payload, now_ms)
+        return self._holes_before(payload, route, controls, now_ms)
+
+
+def end_hole(stream: Stream, until_ms: int) -> bytes:
+    """End a stream's hole; return the text of its marker."""
+    since_ms, stream.hole_since_ms = stream.hole_since_ms, None
+    assert since_ms is not None  # there is a hole
+    lost = 1 if stream.hole_cause == "malformed" else None
+    return gaps.marker(stream.arg, stream.hole_cause, since_ms, max(since_ms, until_ms), lost)

@@ -57,6 +57,7 @@ class Stream:
         sure: Nothing that the twin's link was to bring from before this one's acknowledgement is under way any more.
         snapshot_s: Its first message must come within so many seconds of the acknowledgement, or it is asked for anew.
         snapshot_by: Until then (monotonic), if one is awaited.
+        broken: An order book has told that it broke, and has the stream asked for anew.
         alone: Ask for it in a request of its own: which of several was refused could not be told.
         max_silence: Seconds without a message until it counts as stalled; None: it may be silent for ever.
         stalls: Stalls in a row, without a message in between.
@@ -65,7 +66,11 @@ class Stream:
         active_ms: When it was last acknowledged, Unix ms.
         hole_since_ms: The link was lost (or it stalled, or was subscribed anew) while it was active, and no message
             has come since: what is missing begins here (Unix ms); None if nothing is missing.
-        hole_cause: Why: ``"disconnect"``, ``"stall"`` or ``"sequence"``.
+        hole_cause: Why: ``"disconnect"``, ``"stall"``, ``"sequence"`` or ``"malformed"``.
+        hole_last: The newest message before the hole.
+        hole_told: Events tell of the hole; else an order book does, which found it.
+        gaps, repairs: How many holes it had, and how many of them were filled or made up for.
+        held: An outlet holds back what comes after the hole until that is filled: it wants the marker.
         routes: What feeds it (see `routing.Route`).
         link: The link it is on; opaque here.
         past: Messages of routes that are gone.
@@ -78,10 +83,15 @@ class Stream:
         "arg",
         "asked_at",
         "attempts",
+        "broken",
         "epoch",
+        "gaps",
         "guessed",
+        "held",
         "hole_cause",
+        "hole_last",
         "hole_since_ms",
+        "hole_told",
         "holders",
         "key",
         "link",
@@ -91,6 +101,7 @@ class Stream:
         "on_since",
         "past",
         "refusal",
+        "repairs",
         "routes",
         "snapshot_by",
         "snapshot_s",
@@ -125,6 +136,11 @@ class Stream:
         self.active_ms = 0
         self.hole_since_ms: int | None = None
         self.hole_cause = "disconnect"
+        self.hole_last: bytes | None = None
+        self.hole_told = True
+        self.held = False
+        self.gaps = self.repairs = 0
+        self.broken = False
         self.routes: list[Any] = []
         self.link: Any = None
         self.twin: Stream | None = None

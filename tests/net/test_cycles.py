@@ -34,7 +34,7 @@ def of_ours():
     return Counter(
         type(thing).__qualname__
         for thing in gc.get_objects()
-        if type(thing).__module__.startswith("okx_ws.") and not type(thing).__module__.startswith("okx_ws.exchange")
+        if str(type(thing).__module__).startswith("okx_ws.") and ".exchange" not in str(type(thing).__module__)
     )
 
 

@@ -75,3 +75,12 @@ def test_windows_that_are_over_are_forgotten(monkeypatch):
     for number in range(100):
         budget.reserve(limit_key("GET", "/api/v5/public/mark-price", {"instId": str(number)}, ""), number, FOREVER)
         assert len(budget._windows._known) <= 11
+
+
+def test_room_can_be_asked_for_without_taking_it():
+    """So that one who waits holds up nobody else."""
+    budget, key = RestBudget(), limit_key("GET", "/api/v5/system/status", {}, "")
+    assert budget.ready_at(key, 100.0) == budget.ready_at(key, 100.0) == 100.0
+    assert budget.reserve(key, 100.0, 200.0) == 100.0
+    assert budget.ready_at(key, 100.0) == budget.reserve(key, 100.0, 200.0) > 105.0
+    assert budget.ready_at((), 7.0) == 7.0

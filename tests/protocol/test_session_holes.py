@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+from okx_ws.protocol import gaps
+
 from .wired import TICKERS, TRADES, Wired, push, timed
 
 
@@ -24,12 +28,13 @@ def test_a_lost_link_leaves_a_marker_before_the_next_message_of_each_active_stre
         "since_ms": 1_700_000_000_002,
         "until_ms": 1_700_000_000_009,
         "lost": None,
-        "repaired": False,
+        "repaired": True,  # by the ticker that follows
     }
     assert message["data"][0]["ts"] == "1700000000009"
     assert len(wired.get(timed(TICKERS, 1_700_000_000_010))) == 1
     marker, _ = map(json.loads, wired.get(push(TRADES)))
     assert marker["since_ms"] == 1_000_000 and marker["until_ms"] == 1_005_000, "receive times, where there is no ts"
+    assert marker["repaired"] is False, "nobody has filled it"
 
 
 def test_two_losses_before_a_message_are_one_hole():
@@ -56,6 +61,49 @@ def test_markers_are_no_messages_and_do_not_show_without_being_asked_for():
         wired.ack(*wired.sent())
         assert len(wired.get(timed(TICKERS, 1_700_000_000_002))) == 1 + markers
         assert stream.messages == 2 and b"1700000000002" in stream.newest
+
+
+def test_every_hole_is_told_at_once_and_how_it_ended():
+    """Also without markers; what nothing makes up for is told once more."""
+    wired = Wired()
+    wired.want(TICKERS, TRADES)
+    wired.ack(*wired.sent())
+    wired.get(timed(TICKERS, 1_700_000_000_001), timed(TRADES, 1_700_000_000_001))
+    wired.told()
+    wired.reconnect()
+    gaps = wired.told()
+    assert [(event.type, event.arg) for event in gaps] == [("gap", TICKERS), ("gap", TRADES)]
+    assert gaps[0].data == {"cause": "disconnect", "since_ms": 1_700_000_000_001}
+    wired.ack(*wired.sent())
+    wired.told()
+    wired.get(timed(TICKERS, 1_700_000_000_009), timed(TRADES, 1_700_000_000_009))
+    repaired, lost = wired.told()
+    assert (repaired.type, repaired.arg, repaired.data["repaired"]) == ("repaired", TICKERS, True)
+    assert (lost.type, lost.arg, lost.data["repaired"]) == ("gap", TRADES, False) and "not repaired" in lost.msg
+    wired.get(timed(TICKERS, 1_700_000_000_010), timed(TRADES, 1_700_000_000_010))
+    assert wired.told() == []
+
+
+def test_a_message_that_cannot_be_read_within_a_hole_belongs_to_it():
+    """One marker, when something can be read again."""
+    wired = Wired(markers=True)
+    wired.want(TRADES)
+    wired.ack(*wired.sent())
+    wired.reconnect()
+    wired.ack(*wired.sent())
+    assert wired.get(b'{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"ts":"1700000000005"') == []
+    marker, _ = map(json.loads, wired.get(timed(TRADES, 1_700_000_000_009)))
+    assert (marker["cause"], marker["until_ms"]) == ("disconnect", 1_700_000_000_009)
+
+
+def test_a_marker_is_never_the_newest_message():
+    """`latest` returns what OKX sent."""
+    wired = Wired(markers=True)
+    (stream,) = wired.want(TICKERS)
+    wired.ack(*wired.sent())
+    good = timed(TICKERS, 1_700_000_000_001)
+    assert len(wired.get(good, b'{"arg":{"channel":"tickers","instId":"BTC-USDT"},"data":[{')) == 2
+    assert json.loads(stream.newest) == good
 
 
 def test_a_marker_takes_the_place_of_a_message_that_cannot_be_read():
@@ -115,3 +163,24 @@ def test_the_bounds_hold_every_time_a_message_names():
     after = {"pTime": "1700000005000", "uTime": "1600000000000"}
     marker = json.loads(wired.get({"arg": TICKERS, "data": [after]})[0])
     assert (marker["since_ms"], marker["until_ms"]) == (1700000000000, 1700000005000)
+
+
+@pytest.mark.parametrize(
+    ("arg", "cause", "healed"),
+    [
+        (TICKERS, "disconnect", True),
+        (TICKERS, "malformed", True),
+        (TICKERS, "overflow", False),
+        ({"channel": "books", "instId": "X"}, "disconnect", True),
+        ({"channel": "books", "instId": "X"}, "malformed", False),
+        ({"channel": "books5", "instId": "X"}, "malformed", True),
+        ({"channel": "account"}, "stall", True),
+        ({"channel": "account"}, "malformed", False),
+        (TRADES, "disconnect", False),
+        ({"channel": "orders", "instType": "ANY"}, "disconnect", False),
+        ({"channel": "opt-summary", "instFamily": "BTC-USD"}, "disconnect", False),
+    ],
+)
+def test_the_next_message_makes_up_for_a_hole_where_it_holds_the_whole_state(arg, cause, healed):
+    """Where a snapshot comes with each subscription: not for a message that could not be read."""
+    assert json.loads(gaps.marker(arg, cause, 1, 2))["repaired"] is healed

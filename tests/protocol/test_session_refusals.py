@@ -165,7 +165,7 @@ def test_an_unsubscribe_the_server_does_by_itself_is_asked_for_again():
     wired.events()
     wired.get({"event": "unsubscribe", "arg": TICKERS, "connId": "c0"})
     assert stream.wire == "off"
-    assert wired.events() == [("subscribe_failed", TICKERS, None)]
+    assert wired.events() == [("gap", TICKERS, None), ("subscribe_failed", TICKERS, None)]
     wired.now += 1
     assert [r["args"] for r in wired.sent()] == [[TICKERS]]
 

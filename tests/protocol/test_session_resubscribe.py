@@ -40,7 +40,7 @@ def test_it_unsubscribes_and_subscribes_once_and_touches_nobody_else():
     assert not stream.anew and not wired.session.resubscribe(stream, wired.now)
     wired.ack(request)
     assert states([stream, other]) == ["on", "on"] and wired.sent() == []
-    assert wired.events() == [("subscribed", BOOKS, None)]
+    assert wired.events() == [("gap", BOOKS, None), ("subscribed", BOOKS, None)]
 
 
 def test_each_request_and_each_lost_link_begins_an_epoch():

@@ -1,0 +1,247 @@
+"""Filling holes from REST, in place: a hole's messages come before the first live one after it, each once, in order.
+
+Law. A stream with a hole gets a `Hold` for an outlet, and a direct one again when all is settled: in ordinary life
+nothing here touches a message. The link's thread alone touches holds; the worker only asks REST, and leaves its answers
+where the link's thread looks next. All deliveries are made on the link's thread, outside every lock.
+
+    hole begins → (marker: acknowledged, or the first message) → asking, holding → told, delivered → direct
+                   ↑ the link falls: another hole, another marker, behind what is held ↲
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from .config import Settings
+from .errors import OkxWsError
+from .events import Event
+from .fallback import Fallback, Link
+from .holds import Hold
+from .net.rest_client import RestClient
+from .net.worker import RestWorker
+from .protocol.backfill import Ask, rows_of
+from .protocol.reconcile import OrderMemory, repair_of
+from .protocol.routing import Outlet
+from .protocol.subscriptions import Stream
+
+__all__ = ["Recovery"]
+
+log = logging.getLogger(__name__)
+
+
+class Remembering:
+    """An outlet that learns which orders are open. Orders are few: each push is decoded here once more."""
+
+    def __init__(self, outlet: Outlet, memory: OrderMemory) -> None:
+        self.outlet = outlet
+        self._memory = memory
+
+    @property
+    def congested(self) -> bool:
+        """Reading must pause."""
+        return self.outlet.congested
+
+    def deliver(self, batch: list[bytes]) -> bool:
+        """Learn, and hand on."""
+        for payload in batch:
+            self._memory.learn(rows_of(payload))
+        return self.outlet.deliver(batch)
+
+
+class Recovery:
+    """The holes of one connection.
+
+    Args:
+        rest: Asked, on the worker's thread only.
+        worker: Runs the questions, in turns.
+        settings: Whether, and for how long.
+        tell: Takes events.
+        outlet_of: Makes outlets as they are without holes; see `Routes`.
+        link: The connection.
+    """
+
+    def __init__(
+        self,
+        rest: RestClient,
+        worker: RestWorker,
+        settings: Settings,
+        tell: Callable[[Event], None],
+        outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None],
+        link: Link,
+    ) -> None:
+        self.endpoint = link.endpoint
+        self.markers = settings.markers
+        self.timeout_s = settings.backfill_timeout
+        self._on = settings.backfill
+        self._rest = rest
+        self._worker = worker
+        self._tell = tell
+        self._outlet_of = outlet_of
+        self.link = link
+        self._fallback = Fallback(rest, worker, settings, tell, link, self._outlet_without_link)
+        #: Nothing more will come.
+        self.ended = False
+        self._holds: dict[Stream, Hold] = {}
+        self._memories: dict[Stream, OrderMemory] = {}
+        self._answers: deque[tuple[Callable[[list[Any] | OkxWsError], None], list[Any] | OkxWsError]] = deque()
+
+    # ------------------------------------------------------------------ outlets
+
+    def outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
+        """Return where pushes with this arg go: through a hold, if one of these streams has a hole that can be filled.
+
+        Called under the connection's mutex.
+        """
+        direct = self._outlet_of(streams, arg)
+        if direct is None or not self._on:
+            for stream in streams:
+                self._forget(stream)
+            return direct
+        for stream in streams:
+            if stream.arg["channel"] == "orders" and wants_repair(stream):
+                direct = Remembering(direct, self.memory_of(stream))
+                break
+        for stream in streams:
+            hold = self._holds.get(stream)
+            if hold is None and stream.hole_since_ms is not None and wants_repair(stream) and can_repair(stream.arg):
+                hold = self._holds[stream] = Hold(self, stream, direct)
+                stream.held = True
+            if hold is not None:
+                hold.direct = direct
+                return hold
+        return direct
+
+    def memory_of(self, stream: Stream) -> OrderMemory:
+        """Return what is known of a stream's open orders."""
+        return self._memories.setdefault(stream, OrderMemory())
+
+    def _forget(self, stream: Stream) -> None:
+        self._holds.pop(stream, None)
+        self._memories.pop(stream, None)
+        stream.held = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is held back. Under the connection's mutex."""
+        return not self._holds
+
+    # ------------------------------------------------------------------ the link's thread
+
+    def upkeep(self, now: float) -> float:
+        """Go on with the repairs; return when to be called again (monotonic)."""
+        due = self._fallback.upkeep(now)
+        self.settle()
+        if not self._holds:
+            return due
+        for stream, hold in list(self._holds.items()):
+            if now >= hold.due and self._holds.get(stream) is hold:
+                hold.go_on(now)
+        self._release(now)
+        return min([due, *(hold.due for hold in list(self._holds.values()))])
+
+    def settle(self) -> None:
+        """Hand on the answers of REST that have come."""
+        while self._answers:
+            then, answer = self._answers.popleft()
+            then(answer)
+
+    def finish(self) -> None:
+        """The thread ends: hand on what is held, unrepaired."""
+        self.ended = True
+        for hold in list(self._holds.values()):
+            hold.go_on(time.monotonic())
+        self._holds.clear()
+
+    def _release(self, now: float) -> None:
+        settled = [stream for stream, hold in list(self._holds.items()) if hold.is_settled(now)]
+        if settled:
+            with self.link.mutex:
+                for stream in settled:
+                    self._holds.pop(stream, None)
+                    if stream.link is self.link:  # else it has moved to another link, which holds it now
+                        stream.held = False
+                        self.link.session.routes.reconnect([stream])
+
+    def _outlet_without_link(self, stream: Stream) -> Outlet | None:
+        """Return where a stream's messages go; None while some are held that come first."""
+        with self.link.mutex:
+            routes = stream.routes or [self.link.session.routes.of_arg(stream.arg)]
+            hold = self._holds.get(stream)
+            if hold is None:
+                return routes[0].outlet  # type: ignore[no-any-return]  # see `Link.session`
+            return hold.direct if hold.is_idle else None
+
+    def hand_over(self, outlet: Outlet, batch: list[bytes]) -> None:
+        """Deliver messages."""
+        if batch:
+            self.link.hand_over(outlet, batch)
+
+    def tell_hole(self, stream: Stream, since_ms: int) -> None:
+        """Tell of a hole that was found behind a repair."""
+        stream.gaps += 1
+        hole = {"cause": stream.hole_cause, "since_ms": since_ms}
+        msg = f"{stream.hole_cause}: what came after {since_ms} (Unix ms) is missing"
+        self._tell(Event("gap", self.endpoint, stream.arg, msg=msg, data=hole))
+
+    def tell(self, stream: Stream, marker: dict[str, Any], filled: int) -> None:
+        """Tell how a hole has ended."""
+        stream.repairs += marker["repaired"]
+        if marker["repaired"]:
+            event = Event("repaired", self.endpoint, stream.arg, msg=f"{filled} messages over REST", data=marker)
+        else:
+            event = Event("gap", self.endpoint, stream.arg, msg=f"not repaired: {marker['missing']}", data=marker)
+        self._tell(event)
+
+    # ------------------------------------------------------------------ REST
+
+    def ask(self, hold: Hold, ask: Ask, deadline: float) -> None:
+        """Have a question asked, in turn with those of others; the answer goes to the hold."""
+        work = hold.work
+        self.fetch(ask, deadline, partial(hold.answered, ask), lambda: hold.work is work)
+
+    def fetch(
+        self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
+    ) -> None:
+        """Ask on the worker's thread, and call `then` with the answer on the link's; no more if it is not `wanted`."""
+
+        def job() -> None:
+            if not wanted():
+                return
+            try:
+                params: dict[str, Any] = {**ask.params}
+                room_s = self._rest.room_in(ask.path, **params)
+                if 0 < room_s < until - time.monotonic():  # others, whose limits have room, shall not wait behind this
+                    self._worker.submit(job, room_s)
+                    return
+                answer: list[Any] | OkxWsError = self._rest.get(
+                    ask.path, timeout=max(0.001, until - time.monotonic()), **params
+                )
+            except OkxWsError as exc:
+                answer = exc
+            except Exception as exc:  # a bug of ours must not leave anybody waiting
+                log.exception("a question to REST failed")
+                answer = OkxWsError(f"{type(exc).__name__}: {exc}")
+            self._answers.append((then, answer))
+            self.link.poke()
+
+        self._worker.submit(job, ask.pause_s)
+
+    def wake_at(self, at: float) -> None:
+        """Have the link's thread look at that time (monotonic), also while there is no link."""
+        self._worker.submit(self.link.poke, max(0.0, at - time.monotonic()))
+
+
+def wants_repair(stream: Stream) -> bool:
+    """Tell whether somebody reads a stream who cannot mend its holes by himself, as order books and live views do."""
+    sinks = [holder.sink for holder in stream.holders]
+    return any(sink is None or not sink.mends_itself for sink in sinks)
+
+
+def can_repair(arg: Mapping[str, str]) -> bool:
+    """Tell whether REST has what such a stream sends."""
+    return repair_of(arg, b"", None, 0, OrderMemory()) is not None

@@ -1,0 +1,203 @@
+"""`protocol.reconcile`: what orders, fills and the funding rate have become while nobody listened."""
+
+import json
+
+import pytest
+
+from okx_ws.protocol.backfill import Unusable
+from okx_ws.protocol.reconcile import FILLS, ORDER, PENDING, Fills, FundingRate, OrderMemory, Orders, repair_of
+
+ORDERS = {"channel": "orders", "instType": "ANY"}
+FILL_ARG = {"channel": "fills"}
+RATE = {"channel": "funding-rate", "instId": "BTC-USDT-SWAP"}
+SINCE = 1_000_000
+
+
+def order(ordId, state="live", uTime=SINCE, accFillSz="0"):
+    row = {"instId": "BTC-USDT", "ordId": str(ordId), "state": state, "uTime": str(uTime), "accFillSz": accFillSz}
+    return {"instType": "SPOT", **row}
+
+
+def fill(tradeId, ordId=1, ts=SINCE + 1, instId="BTC-USDT", **more):
+    return {
+        "instId": instId,
+        "tradeId": str(tradeId),
+        "ordId": str(ordId),
+        "ts": str(ts),
+        "billId": str(tradeId),
+        **more,
+    }
+
+
+def push(arg, *rows):
+    return json.dumps({"arg": arg, "data": list(rows)}, separators=(",", ":")).encode()
+
+
+def head(arg):
+    return push(arg).partition(b',"data"')[0]
+
+
+class Rest:
+    """Lists and orders as REST gives them."""
+
+    def __init__(self, pending=(), fills=(), orders=()):
+        self.lists = {PENDING: ("ordId", list(pending)), FILLS: ("billId", list(fills))}
+        self.orders = {row["ordId"]: row for row in orders}
+        self.asked = []
+
+    def serve(self, repair):
+        while (ask := repair.next_ask()) is not None:
+            self.asked.append(ask)
+            if ask.path == ORDER:
+                row = self.orders.get(ask.params["ordId"])
+                if row is None:
+                    assert repair.refused(ask, "51603")
+                else:
+                    repair.take(ask, [row])
+                continue
+            name, rows = self.lists[ask.path]
+            keys = [row[name] for row in rows]
+            start = keys.index(ask.params["after"]) + 1 if "after" in ask.params else 0
+            repair.take(ask, rows[start : start + 100])
+        return [json.loads(message)["data"][0] for message in repair.messages()]
+
+
+def orders(*before, arg=ORDERS):
+    memory = OrderMemory()
+    memory.learn(before)
+    last = push({**arg, "uid": "7"}, before[-1]) if before else None
+    return Orders(arg, head({**arg, "uid": "7"}), last, SINCE, memory)
+
+
+def test_orders_that_changed_come_once_in_the_order_of_their_changes():
+    """Acceptance 90: canceled, filled, changed and new ones; not those that are as they were."""
+    repair = orders(order(1), order(2), order(3), order(4))
+    canceled, filled = order(1, "canceled", SINCE + 30), order(2, "filled", SINCE + 10, "5")
+    partly, new = order(3, "partially_filled", SINCE + 20, "2"), order(9, "live", SINCE + 40)
+    rest = Rest([new, order(4), partly], [fill(1, ordId=2), fill(2, ordId=3)], [canceled, filled])
+    assert rest.serve(repair) == [filled, partly, canceled, new] and repair.missing() == ""
+    assert json.loads(repair.messages()[0]) == {"arg": {**ORDERS, "uid": "7"}, "data": [filled], "backfill": True}
+    assert [ask.params for ask in rest.asked if ask.path == ORDER] == [
+        {"instId": "BTC-USDT", "ordId": "1"},
+        {"instId": "BTC-USDT", "ordId": "2"},
+    ]
+
+
+def test_an_order_that_came_and_went_is_found_by_its_fill():
+    """It is in no list of open orders, and nobody knew it."""
+    repair = orders()
+    gone = order(5, "filled", SINCE + 5, "1")
+    assert Rest([], [fill(1, ordId=5)], [gone]).serve(repair) == [gone]
+
+
+def test_what_the_stream_tells_itself_is_left_to_it():
+    """A message came after the hole: what REST says of that order might be older, or newer, than the next one."""
+    repair = orders(order(1))
+    repair.see(push(ORDERS, order(1, "filled", SINCE + 50)))
+    rest = Rest([order(1, "partially_filled", SINCE + 20, "1")])
+    assert rest.serve(repair) == [] and repair.missing() == ""
+
+
+def test_a_push_that_rest_was_quicker_than_is_known():
+    """The same state twice is one too many; the next one is news."""
+    repair = orders(order(1))
+    filled = order(1, "filled", SINCE + 9, "5")
+    assert Rest([], [], [filled]).serve(repair) == [filled]
+    assert repair.place_of(push(ORDERS, filled)) == "known"
+    assert repair.place_of(push(ORDERS, filled, order(2))) == repair.place_of(push(ORDERS, order(2))) == "next"
+
+
+def test_an_order_that_okx_has_forgotten_is_named():
+    """Canceled without a fill, and long ago."""
+    repair = orders(order(1))
+    assert Rest().serve(repair) == [] and repair.missing() == "what became of the orders 1"
+
+
+def test_lists_are_read_page_by_page():
+    """100 rows each, by ordId and billId; narrowed as the subscription is."""
+    arg = {"channel": "orders", "instType": "SPOT", "instId": "BTC-USDT"}
+    rest = Rest([order(n, uTime=SINCE + n) for n in range(250, 0, -1)])
+    assert len(rest.serve(orders(arg=arg))) == 250
+    pages = [ask.params for ask in rest.asked if ask.path == PENDING]
+    assert [page.get("after") for page in pages] == [None, "151", "51"]
+    assert pages[0] == {"instType": "SPOT", "instId": "BTC-USDT", "limit": "100"}
+
+
+def test_time_that_is_up_leaves_something_missing():
+    """And says since when."""
+    assert str(SINCE) in orders(order(1)).missing()
+
+
+@pytest.mark.parametrize("rows", [[1], [{}], [{"ordId": 5, "instId": "X"}]])
+def test_rows_that_are_no_orders_are_not_believed(rows):
+    """Nor is an order that was not asked for."""
+    repair = orders(order(1))
+    with pytest.raises(Unusable):
+        repair.take(repair.next_ask(), rows)
+    other = orders(order(1))
+    for _ in range(2):
+        other.take(other.next_ask(), [])
+    with pytest.raises(Unusable, match="not the order 1"):
+        other.take(other.next_ask(), [order(2)])
+
+
+def test_a_page_that_leads_to_itself_is_not_believed():
+    """Else it would be read for ever."""
+    repair = orders()
+    page = [order(7)] * 100
+    repair.take(repair.next_ask(), page)
+    with pytest.raises(Unusable, match="leads to itself"):
+        repair.take(repair.next_ask(), page)
+
+
+def test_open_orders_are_remembered_until_they_end():
+    """By their newest row, whatever comes late; bounded."""
+    memory = OrderMemory()
+    memory.learn([order(1, uTime=5), order(2), None, {"ordId": "3"}])
+    memory.learn([order(1, "partially_filled", 9), order(2, "canceled", SINCE + 1)])
+    memory.learn([order(1, "live", 7)])
+    assert list(memory.open) == ["1"] and memory.open["1"]["state"] == "partially_filled"
+    memory.learn(order(n) for n in range(5000))
+    assert len(memory.open) == 1000
+
+
+def test_fills_of_a_hole_come_once_in_order():
+    """Acceptance 90: those told before it and after it are left out; another instrument's numbers are its own."""
+    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE)), SINCE)
+    repair.see(push(FILL_ARG, fill(13)))
+    rest = Rest(fills=[fill(13), fill(12, ts=SINCE + 3), fill(10, instId="ETH-USDT"), fill(11), fill(10, ts=SINCE)])
+    got = rest.serve(repair)
+    assert [(row["instId"], row["tradeId"]) for row in got] == [
+        ("ETH-USDT", "10"),
+        ("BTC-USDT", "11"),
+        ("BTC-USDT", "12"),
+    ]
+    assert got[0]["count"] == "1" and rest.asked[0].params == {"begin": str(SINCE), "limit": "100"}
+    assert repair.place_of(push(FILL_ARG, fill(13))) == "next", "it was the stream that told it"
+    assert repair.place_of(push(FILL_ARG, fill(12))) == "known" and repair.place_of(push(FILL_ARG, fill(14))) == "next"
+
+
+def test_the_present_funding_rate_comes_if_it_is_news():
+    """OKX pushes it once a minute; a message makes the question needless."""
+    row = {"instId": "BTC-USDT-SWAP", "fundingRate": "0.1", "ts": "2000"}
+    for before, comes in (("1000", 1), ("2000", 0)):
+        repair = FundingRate(RATE, head(RATE), push(RATE, {**row, "ts": before}), SINCE)
+        ask = repair.next_ask()
+        assert ask.params == {"instId": "BTC-USDT-SWAP"} and repair.missing()
+        repair.take(ask, [row])
+        assert repair.next_ask() is None and len(repair.messages()) == comes and repair.missing() == ""
+        assert repair.place_of(push(RATE, row)) == ("known" if comes else "next")
+        assert repair.place_of(push(RATE, {**row, "ts": "3000"})) == "next"
+    repair = FundingRate(RATE, head(RATE), None, SINCE)
+    repair.see(push(RATE, row))
+    assert repair.next_ask() is None and repair.messages() == [] and repair.missing() == ""
+    repair.take(ask, [row])
+    assert repair.messages() == [] and repair.place_of(push(RATE, row)) == "next", "it was the stream that told it"
+    with pytest.raises(Unusable):
+        repair.take(ask, [{**row, "instId": "X"}])
+
+
+@pytest.mark.parametrize("channel", ["tickers", "books", "liquidation-orders", "option-trades", "account", "candle7x"])
+def test_other_channels_cannot_be_filled(channel):
+    """REST has nothing that could, or the next message makes up for it."""
+    assert repair_of({"channel": channel, "instId": "X"}, b"", None, 0, OrderMemory()) is None
