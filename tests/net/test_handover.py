@@ -4,6 +4,7 @@ import json
 import queue
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -221,7 +222,10 @@ def test_a_new_link_that_is_refused_leaves_the_old_one(connect, monkeypatch):
 
 
 def test_a_cut_in_the_middle_is_an_ordinary_loss(connect):
-    """The old link goes before the new one has everything: it is told, and the hole is marked, once each."""
+    """The old link goes before the new one has everything: it is told, and each hole is marked in its place.
+
+    What the new link has brought until it is given up may lie between two holes.
+    """
     with LocalExchange(speed=10) as exchange:
         ws = connect(exchange, markers=True, backoff=Backoff(first_s=0.01, cap_s=0.05))
         verifier, watch = Verifier(), Watch(ws)
@@ -237,7 +241,8 @@ def test_a_cut_in_the_middle_is_an_ordinary_loss(connect):
         eventually(lambda: len(links(ws)) == 1 and all(s["state"] == "active" for s in stats(ws)))
         enough(verifier)
         assert verifier.faults == [] and len(watch.of("disconnected")) == 1
-        assert sorted(json.dumps(m["arg"]) for m in verifier.markers) == sorted(json.dumps(arg) for arg in PUBLIC)
+        told = Counter(json.dumps(marker["arg"]) for marker in verifier.markers)
+        assert told.keys() == {json.dumps(arg) for arg in PUBLIC} and max(told.values()) <= 2
         ws.close()
 
 
