@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .config import Settings
 from .errors import UsageError
+from .handlers import Turn
 from .live import LiveStream, LiveView, ViewOwner
 from .protocol.holdings import HOLDINGS, Balance, Holdings, Position, PushBroken
 from .protocol.subscriptions import Stream
@@ -55,7 +56,8 @@ class AccountView(LiveView):
         super().__init__(manager, reporter)
         self._handlers: tuple[AccountHandler, ...] = ()
         self._held = {channel: Holdings(layout) for channel, layout in HOLDINGS.items()}
-        self.streams = tuple([LiveStream(settings, reporter, dict(arg), self._apply) for arg in ARGS.values()])
+        turn = Turn(reporter.resume)
+        self.streams = tuple([LiveStream(settings, reporter, dict(arg), self._apply, turn) for arg in ARGS.values()])
         self._account, self._positions = self.streams
 
     def wait_synced(self, timeout: float | None = 10.0) -> AccountView:
@@ -154,7 +156,7 @@ class AccountView(LiveView):
             return
         # What came before the acknowledgement may be of an attempt that was given up: it counts as soon as something
         # has come after it.
-        if stream.wire == "on" and holdings.complete:
+        if stream.stands and holdings.complete:
             if live.proven != stream.epoch:
                 live.mended(stream.epoch)
                 self._notify()
@@ -164,7 +166,7 @@ class AccountView(LiveView):
 
     def _broken(self, live: LiveStream, stream: Stream, why: str) -> None:
         """Ask for a new snapshot, unless one is to come with an acknowledgement."""
-        if stream.wire == "on" and live.lines.resubscribe(stream):
+        if stream.stands and live.lines.resubscribe(stream):
             live.broken(why)
 
 

@@ -235,6 +235,8 @@ class Settings:
     max_message_bytes: int = 64 * 1024 * 1024
     markers: bool = False
     subscriptions_per_link: int = 240
+    max_link_age: float | None = None
+    redundancy: int = 1
     backfill: bool = True
     backfill_timeout: float = 3.0
     #: None: never.
@@ -254,6 +256,10 @@ class Settings:
             raise UsageError(
                 f"ping_interval must be under 30 s, not {self.ping_interval!r}: OKX closes idle links at 30 s"
             )
+        if self.redundancy not in (1, 2) or isinstance(self.redundancy, bool):
+            raise UsageError(f"redundancy must be 1 or 2 links for each subscription, not {self.redundancy!r}")
+        if self.max_link_age is not None:
+            positive("max_link_age", self.max_link_age)
         for name in ("queue_size", "queue_bytes", "subscriptions_per_link"):
             whole(name, getattr(self, name))
         # A 400-level book snapshot is 27 kB; a limit under that would cut honest traffic.

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from .config import Settings
@@ -19,7 +20,17 @@ from .delivery import SLICE_S, Reports, make_queue, now_ms
 from .events import Event
 from .protocol import codec, gaps
 
-__all__ = ["EventSink", "HandlerSink", "HandlerThread", "InlineSink", "QueuedSink", "RawSink", "TextSink", "name_of"]
+__all__ = [
+    "EventSink",
+    "HandlerSink",
+    "HandlerThread",
+    "InlineSink",
+    "QueuedSink",
+    "RawSink",
+    "TextSink",
+    "Turn",
+    "name_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +46,9 @@ FORGET_S = 60.0
 
 #: Lines about dropped events are this far apart.
 WARN_EVERY_S = 1.0
+
+#: Messages that other links may bring for an inline handler that is still busy; beyond, they pause.
+MAX_WAITING = 10_000
 
 #: Events that may wait for handlers; beyond, the oldest are dropped, which the log tells.
 MAX_EVENTS = 10_000
@@ -137,15 +151,78 @@ class HandlerSink:
                 self._reports.handler_error(handler, exc)
 
 
-class InlineSink(HandlerSink):
-    """Calls the handler on the link's own thread: the lowest delay, and the handler must return quickly."""
+class Turn:
+    """One thread at a time works; what others bring meanwhile is done by that one, in order. Nobody waits.
 
-    congested = False
+    Args:
+        resume: Called when links that paused for it may go on.
+    """
+
+    def __init__(self, resume: Callable[[], None]) -> None:
+        self._resume = resume
+        self._lock = threading.RLock()
+        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
+        self._busy = False
+        #: The weight of what waits.
+        self._weight = 0
+
+    @property
+    def full(self) -> bool:
+        """More waits than shall be kept: who brings it pauses."""
+        return self._weight > MAX_WAITING
+
+    def take(self, work: Callable[[], None], weight: int = 0) -> None:
+        """Have `work` done, now or by the thread that is working; it does not raise."""
+        with self._lock:
+            if self._busy:
+                self._waiting.append((work, weight))
+                self._weight += weight
+                return
+            self._busy = True
+        try:
+            work()
+            while self._waiting or not self._end():
+                self._next()()
+        except BaseException:  # a bug of ours must not keep the others from working for good
+            self._busy = False
+            raise
+
+    def _next(self) -> Callable[[], None]:
+        with self._lock:
+            work, weight = self._waiting.popleft()
+            was_full = self.full
+            self._weight -= weight
+            room = was_full and not self.full
+        if room:
+            self._resume()
+        return work
+
+    def _end(self) -> bool:
+        """Stop working, unless something has come; return whether it has ended."""
+        with self._lock:
+            self._busy = bool(self._waiting)
+            return not self._busy
+
+
+class InlineSink(HandlerSink):
+    """Calls the handler on the link's own thread: the lowest delay, and the handler must return quickly.
+
+    Several links may feed it: one at a time calls the handler, with what the others have brought as well.
+    """
+
+    def __init__(self, handler: Handler, settings: Settings, reports: Reports, turn: Turn | None = None) -> None:
+        super().__init__(handler, settings, reports)
+        self.turn = turn if turn is not None else Turn(reports.resume)
+
+    @property
+    def congested(self) -> bool:
+        """Reading must pause: another link's thread has more to do than it can."""
+        return self.turn.full
 
     def deliver(self, batch: list[bytes]) -> bool:
         """Call the handler with each message."""
-        self.feed(batch)
-        return False
+        self.turn.take(partial(self.feed, batch), len(batch))
+        return self.turn.full
 
 
 class RawSink(InlineSink):
@@ -154,15 +231,22 @@ class RawSink(InlineSink):
     Args:
         receive: Gets each payload; it mends the holes of its stream by itself.
         settings, reports: As for the others.
+        turn: Shared with the other streams of what it is for; None: its own.
         takes: See `HandlerSink`.
     """
 
     mends_itself = True
 
     def __init__(
-        self, receive: Callable[[bytes], object], settings: Settings, reports: Reports, *, takes: bool = True
+        self,
+        receive: Callable[[bytes], object],
+        settings: Settings,
+        reports: Reports,
+        turn: Turn | None = None,
+        *,
+        takes: bool = True,
     ) -> None:
-        super().__init__(receive, settings, reports)  # type: ignore[arg-type]  # of bytes
+        super().__init__(receive, settings, reports, turn)  # type: ignore[arg-type]  # of bytes
         self.takes = takes
 
     def feed(self, payloads: Iterable[bytes]) -> None:

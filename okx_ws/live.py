@@ -1,9 +1,9 @@
 """`LiveView`: what the live views of private streams share: whether they are current, reading, waiting, the end.
 
-Law. As of order books: the thread of its link alone changes what a stream gave. Readers take no lock and hold nobody
-up: a counter is odd while something is changed, and a reader that saw it odd, or changed, reads again. What was read
-counts only if the stream was proven at that moment: acknowledged, of the epoch that was proven, and not about to be
-asked for anew. A lost link begins a new epoch, so that nobody has to be told.
+Law. As of order books: the threads of its links, one at a time, change what a stream gave. Readers take no lock and
+hold nobody up: a counter is odd while something is changed, and a reader that saw it odd, or changed, reads again. What
+was read counts only if the stream was proven at that moment: acknowledged, of the epoch that was proven, and not about
+to be asked for anew. A lost link begins a new epoch, unless another one goes on, so that nobody has to be told.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from .config import Settings
 from .delivery import SLICE_S
 from .errors import AckTimeout, OkxWsError, ViewOutOfSync
 from .events import Event
-from .handlers import RawSink
+from .handlers import RawSink, Turn
 from .net.lines import Lines
 from .protocol import codec, gaps
 from .protocol.subscriptions import Stream
@@ -43,6 +44,7 @@ class LiveStream:
     Args:
         arg: What is subscribed.
         take: Called on the link's thread with each decoded message; None in the place of one that cannot be decoded.
+        turn: Shared with the other streams of a view: their links take turns.
 
     Attributes:
         epoch, proven: The epoch of the stream that the view is of, and the one in which it was last proven.
@@ -52,12 +54,17 @@ class LiveStream:
     """
 
     def __init__(
-        self, settings: Settings, reporter: Reporter, arg: dict[str, str], take: Callable[[LiveStream, Any], None]
+        self,
+        settings: Settings,
+        reporter: Reporter,
+        arg: dict[str, str],
+        take: Callable[[LiveStream, Any], None],
+        turn: Turn | None = None,
     ) -> None:
         self.arg = arg
         self._reporter = reporter
         self._take = take
-        self.sink = RawSink(self._receive, settings, reporter, takes=False)
+        self.sink = RawSink(self._receive, settings, reporter, turn, takes=False)
         self.subscription: Subscription
         self.epoch = self.proven = -1
         self.why = ""
@@ -81,13 +88,7 @@ class LiveStream:
     def live(self) -> bool:
         """Messages of it come now, and none is missing that is not known to be."""
         stream = self.find()
-        return (
-            stream is not None
-            and stream.wire == "on"
-            and not stream.anew
-            and not self.sink.dead
-            and not self.lines.is_paused(stream)
-        )
+        return stream is not None and stream.stands and not self.sink.dead and not self.lines.is_paused(stream)
 
     @property
     def current(self) -> bool:
@@ -149,12 +150,12 @@ class LiveStream:
         """Have `job` called on its link's thread; never, if the link is lost before."""
         stream = self.find()
         if stream is not None:
-            self.lines.call_soon(stream, job)
+            self.lines.call_soon(stream, partial(self.sink.turn.take, job))
 
     def _receive(self, payload: bytes) -> None:
         """Hand over a message. Neither raises nor blocks, whatever it is."""
         stream = self.find()
-        if stream is None or stream.anew or stream.wire not in ("asked", "on") or gaps.is_marker(payload):
+        if stream is None or not stream.takes or gaps.is_marker(payload):
             return  # of what has ended
         try:
             message = codec.decode(payload)

@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 from . import process
 from .config import Backoff, Credentials, Limits, Settings, positive, tls_context
-from .endpoints import resolve_urls
+from .endpoints import ENDPOINTS, resolve_urls
 from .errors import ManagerClosed, UsageError
 from .events import Event
 from .net.clock import Clock
-from .net.connection import Site
 from .net.lines import Lines
 from .net.proxy import check_proxy
 from .net.rest import RestTransport
 from .net.rest_client import RestClient
+from .net.site import Site
 from .net.worker import RestWorker
 from .protocol.auth import login_request
 from .protocol.routing import Outlet
@@ -82,6 +82,9 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
             where REST was asked in vain, ``"missing"`` says what could not be had.
         subscriptions_per_link: Beyond, an endpoint's subscriptions are spread over further links. Of order books of 50
             or 400 levels, OKX wants fewer than 30 on a link, and gets that.
+        redundancy: 2: hold each subscription on two links, and take each message from the one that brings it first: the
+            loss of one link costs nothing. Order calls use one of them.
+        max_link_age: Seconds after which a link is handed over to a new one, as `rotate` does; None: never.
         proxy: None: the environment's (``https_proxy``, ``all_proxy``, ``no_proxy``); False: none; or
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.
         sslopt: See `config.tls_context`: ``ca_certs`` and the like, or a ``context``. Verification is always on.
@@ -120,6 +123,8 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
         max_message_bytes: int = 64 * MiB,
         markers: bool = False,
         subscriptions_per_link: int = 240,
+        max_link_age: float | None = None,
+        redundancy: int = 1,
         proxy: str | bool | None = None,
         sslopt: Mapping[str, Any] | None = None,
         clock_sync: bool = True,
@@ -148,6 +153,8 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
             max_message_bytes=max_message_bytes,
             markers=markers,
             subscriptions_per_link=subscriptions_per_link,
+            max_link_age=max_link_age,
+            redundancy=redundancy,
             backfill=backfill,
             backfill_timeout=backfill_timeout,
             fallback_after=None if fallback_after is False else fallback_after,
@@ -256,6 +263,30 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
         They raise `UsageError` on a link's own thread (inline), and `ManagerClosed` once the manager is closed.
         """
         return self._rest
+
+    def rotate(self, endpoint: str | None = None) -> int:
+        """Have new links take the place of those that are up, while both live: nothing is lost, doubled or reordered.
+
+        Returns at once. Each new link is told as ``connected``; the old one is closed, without ``disconnected``, once
+        the new one has everything. If that is not so within 45 s, the old link goes on. The same happens by itself when
+        OKX gives notice of an upgrade (64008), and at `max_link_age`.
+
+        Args:
+            endpoint: ``"public"``, ``"private"`` or ``"business"``; None: all.
+
+        Returns:
+            How many links are being handed over because of this call.
+
+        Raises:
+            UsageError: There is no such endpoint.
+            ManagerClosed: The manager is closed.
+        """
+        if endpoint is not None and endpoint not in ENDPOINTS:
+            raise UsageError(f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}")
+        self._check_open()
+        with self._manager_lock:
+            self._check_open()
+            return sum(lines.rotate() for name, lines in self._lines.items() if endpoint in (None, name))
 
     # ------------------------------------------------------------------ the end
 

@@ -1,9 +1,9 @@
 """`OrderBook`: a live order book, readable from any thread, and only while it is proven current.
 
-Law. The link's thread alone changes the book. Readers take no lock and hold nobody up: a counter is odd while a message
-is applied, and a reader that saw it odd, or changed, reads again. What was read counts only if the book was proven at
-that moment: synced, of the epoch that the server acknowledged, and not about to be asked for anew. A lost link begins
-a new epoch, so that nobody has to be told.
+Law. The threads of its links, one at a time, change the book. Readers take no lock and hold nobody up: a counter is odd
+while a message is applied, and a reader that saw it odd, or changed, reads again. What was read counts only if the book
+was proven at that moment: synced, of the epoch that the server acknowledged, and not about to be asked for anew. A lost
+link begins a new epoch, unless another one goes on, so that nobody has to be told.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .protocol.book import LAYOUTS, Book, BookBroken, Level, NoSnapshot
 from .protocol.splice import DEPTHS
 from .protocol.subscriptions import Stream
 from .reporting import Reporter
-from .splicing import Splicing
+from .splicing import InTurn, Splicing
 from .subscription import Owner, Subscription, check_arg
 
 __all__ = ["SNAPSHOT_S", "BookView", "OrderBook", "book_arg"]
@@ -138,8 +138,7 @@ class OrderBook:
         return (
             stream is not None
             and self._book.state == "synced"
-            and stream.wire == "on"
-            and not stream.anew
+            and stream.stands
             and stream.epoch == self._proven
             and not self.sink.dead
             and not self.subscription.lines.is_paused(stream)
@@ -308,7 +307,7 @@ class OrderBook:
     def _receive(self, payload: bytes) -> None:
         """Apply a message. Neither raises nor blocks, whatever it is."""
         stream = self._find_stream()
-        if stream is None or stream.anew or stream.wire not in ("asked", "on") or gaps.is_marker(payload):
+        if stream is None or not stream.takes or gaps.is_marker(payload):
             return  # of a chain that has ended
         if stream.epoch != self._epoch:
             self._epoch = stream.epoch
@@ -335,7 +334,7 @@ class OrderBook:
             self._version += 1
         # What came before the acknowledgement may be of an attempt that was given up: it counts as soon as something
         # that came after it follows from it.
-        if stream.wire == "on":
+        if stream.stands:
             news = done != "keep-alive" or self._proven != stream.epoch
             if self._proven != stream.epoch:
                 self._proven = stream.epoch
@@ -362,10 +361,10 @@ class OrderBook:
     def _splice(self, stream: Stream, message: Any) -> bool:
         """Build the book from REST's, beginning with this update; return whether that can be tried."""
         keeper = getattr(stream.link, "keeper", None)
-        if stream.wire != "on" or keeper is None or self.arg["channel"] not in DEPTHS:
+        if not stream.stands or keeper is None or self.arg["channel"] not in DEPTHS:
             return False
         self._why = "its channel sends no snapshot: it is being built from REST's book"
-        self._splicing = Splicing(keeper, self.arg, self._build, self._give_up)
+        self._splicing = Splicing(InTurn(keeper, self.sink.turn), self.arg, self._build, self._give_up)
         self._splicing.add(message)
         return True
 
@@ -385,11 +384,11 @@ class OrderBook:
             self._broken(stream, f"an update before any snapshot; {why}")
 
     def _is_current(self, stream: Stream) -> bool:
-        return stream.epoch == self._epoch and stream.wire == "on" and not stream.anew and not self.sink.dead
+        return stream.epoch == self._epoch and stream.stands and not self.sink.dead
 
     def _broken(self, stream: Stream, why: str) -> None:
         """Ask for a new snapshot, unless one is to come with an acknowledgement."""
-        if stream.wire != "on":
+        if not stream.stands:
             self._restart()
             return
         self._why = why

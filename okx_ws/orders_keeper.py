@@ -88,7 +88,7 @@ class OrdersKeeper:
     def subscribed(self) -> None:
         """Have REST asked, unless that is done or under way since the stream was acknowledged."""
         stream = self._live.find()
-        if stream is not None and stream.wire == "on" and not (self._run and self._live.epoch == stream.epoch):
+        if stream is not None and stream.stands and not (self._run and self._live.epoch == stream.epoch):
             self._live.epoch = stream.epoch
             self._begin(0.0)
 

@@ -194,7 +194,7 @@ class OrdersView(LiveView):
         seen, broken = self._take(message)
         self._keeper.pushed(stream.epoch, [one.order.ordId for one in seen])
         self._tell(seen)
-        if broken and stream.wire == "on":
+        if broken and stream.stands:
             self._keeper.broken(broken)
 
     def _take(self, message: Any) -> tuple[list[Seen], str]:

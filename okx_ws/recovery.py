@@ -129,14 +129,17 @@ class Recovery:
         self._memories.pop(stream, None)
         stream.held = False
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is held back. Under the connection's mutex."""
+        return not self._holds
+
     # ------------------------------------------------------------------ the link's thread
 
     def upkeep(self, now: float) -> float:
         """Go on with the repairs; return when to be called again (monotonic)."""
         due = self._fallback.upkeep(now)
-        while self._answers:
-            then, answer = self._answers.popleft()
-            then(answer)
+        self.settle()
         if not self._holds:
             return due
         for stream, hold in list(self._holds.items()):
@@ -144,6 +147,12 @@ class Recovery:
                 hold.go_on(now)
         self._release(now)
         return min([due, *(hold.due for hold in list(self._holds.values()))])
+
+    def settle(self) -> None:
+        """Hand on the answers of REST that have come."""
+        while self._answers:
+            then, answer = self._answers.popleft()
+            then(answer)
 
     def finish(self) -> None:
         """The thread ends: hand on what is held, unrepaired."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from .errors import OkxWsError
@@ -14,7 +15,7 @@ from .protocol.backfill import LAG_S, Ask
 from .protocol.book import BookBroken
 from .protocol.splice import DEPTHS, Splice
 
-__all__ = ["Fetcher", "Splicing"]
+__all__ = ["Fetcher", "InTurn", "Splicing"]
 
 #: A book that has not joined by then is asked for anew, over the stream.
 SPLICE_S = 3.0
@@ -27,6 +28,32 @@ class Fetcher(Protocol):
         self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
     ) -> None:
         """Ask on the worker's thread, and call `then` with the answer on the link's."""
+
+
+class Turns(Protocol):
+    """Where several threads take turns: `handlers.Turn`."""
+
+    def take(self, work: Callable[[], None]) -> None:
+        """Have `work` done, now or by the thread that is working."""
+
+
+class InTurn:
+    """Asks REST, and hands on the answer when it is the turn of whoever shares `turn`.
+
+    Args:
+        fetcher: Asks.
+        turn: Of the sink that the answer is for: several links may feed it.
+    """
+
+    def __init__(self, fetcher: Fetcher, turn: Turns) -> None:
+        self._fetcher = fetcher
+        self._turn = turn
+
+    def fetch(
+        self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
+    ) -> None:
+        """See `Fetcher.fetch`."""
+        self._fetcher.fetch(ask, until, lambda answer: self._turn.take(partial(then, answer)), wanted)
 
 
 class Splicing:

@@ -21,11 +21,11 @@ def endpoint_stats(lines: Lines) -> dict[str, Any]:
     with lines.mutex:
         links = [link_stats(connection) for connection in lines.connections]
         counts = lines.past + sum((connection.counts for connection in lines.connections), Counter())
-        streams = [stream for connection in lines.connections for stream in connection.session.subscriptions]
-        needed = [link["state"] for link in links if link["subscriptions"]] or [link["state"] for link in links]
+        streams = [stream for line in lines.lines for stream in line.session.subscriptions]
+        needed = [line for line in lines.lines if len(line.session.subscriptions)] or lines.lines
         return {
             "url": lines.url,
-            "state": "failed" if lines.failure else "up" if set(needed) == {"up"} else "down",
+            "state": "failed" if lines.failure else "up" if all(map(lines.serves, needed)) else "down",
             "connects": counts["connects"],
             "conn_id": links[0]["conn_id"],
             "messages": counts["messages"],
@@ -53,10 +53,10 @@ def link_stats(connection: Connection) -> dict[str, Any]:
 
 def stream_stats(stream: Stream, now: float) -> dict[str, Any]:
     """Return the numbers of one arg."""
-    newest = max((route.last_at for route in stream.routes), default=0.0)
+    newest = stream.newest_at
     return {
         "arg": dict(stream.arg),
-        "state": "rejected" if stream.refusal else "active" if stream.acked else "pending",
+        "state": "rejected" if stream.refusal else "active" if stream.acked or stream.stands else "pending",
         "holders": len(stream.holders),
         "messages": stream.messages,
         "age_s": now - newest if newest else None,

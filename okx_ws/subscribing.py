@@ -9,8 +9,8 @@ from .config import positive
 from .endpoints import ENDPOINTS, endpoint_of, login_needed
 from .errors import ManagerClosed, UsageError
 from .handlers import EventHandler, EventSink, Handler, InlineSink
-from .net.connection import Wish
 from .net.lines import Lines
+from .net.site import Wish
 from .orderbook import SNAPSHOT_S, OrderBook, book_arg
 from .subscription import Subscription, check_arg, check_fields
 from .switchboard import Registration

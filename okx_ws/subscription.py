@@ -130,11 +130,11 @@ class Subscription:
         stream = self.stream
         if self.left or stream is None:
             return "closed"
-        if stream.refusal is not None:
+        if stream.refusal is not None and not stream.stands:
             return "rejected"
         if self.lines.failure is not None:
             return "closed"
-        return "active" if stream.acked else "pending"
+        return "active" if stream.acked or stream.stands else "pending"
 
     def wait(self, timeout: float | None = 10.0) -> Subscription:
         """Block until OKX has acknowledged it; return it, so that ``ws.subscribe(...).wait()`` can be chained.

@@ -26,6 +26,8 @@ from okx_ws.config import Credentials, tls_context
         ({"limits": {}}, "limits"),
         ({"queue_size": 0}, "queue_size"),
         ({"queue_size": 1.5}, "queue_size"),
+        ({"redundancy": 3}, "redundancy"),
+        ({"max_link_age": 0}, "max_link_age"),
         ({"subscriptions_per_link": 0}, "subscriptions_per_link"),
         ({"queue_bytes": -1}, "queue_bytes"),
         ({"overflow": "explode"}, "overflow"),

@@ -7,7 +7,7 @@ import pytest
 
 from okx_ws.config import Settings
 from okx_ws.events import Event
-from okx_ws.handlers import EventSink, HandlerThread, InlineSink, QueuedSink, name_of
+from okx_ws.handlers import MAX_WAITING, EventSink, HandlerThread, InlineSink, QueuedSink, Turn, name_of
 from okx_ws.protocol.codec import arg_key
 from okx_ws.switchboard import identity
 from tests.test_delivery import Reports as QueueReports
@@ -234,3 +234,45 @@ def test_what_ends_does_not_revive_a_handler_that_was_cut_off(reports):
     sink.cut_off()
     sink.finish(arg_key(ANY))
     assert sink.dead
+
+
+def test_links_take_turns_at_an_inline_handler():
+    """What one brings while another's thread calls the handler is handed over by that thread, in order; jobs too."""
+    entered, go_on, got = threading.Event(), threading.Event(), []
+
+    def work():
+        entered.set()
+        assert go_on.wait(5)
+        got.append("first")
+
+    resumed = threading.Event()
+    turn = Turn(resumed.set)
+    busy = threading.Thread(target=turn.take, args=(work,))
+    busy.start()
+    assert entered.wait(5)
+    turn.take(lambda: got.append("second"), MAX_WAITING + 1)
+    turn.take(lambda: got.append("third"))
+    assert got == [] and turn.full
+    go_on.set()
+    busy.join(5)
+    assert got == ["first", "second", "third"] and resumed.is_set() and not turn.full
+    turn.take(lambda: turn.take(lambda: got.append("from inside")))
+    assert got[-1] == "from inside"
+
+
+def test_a_handler_of_several_links_is_called_by_one_at_a_time(exchange, connect):
+    """Args on four links, one inline handler that dawdles."""
+    ws = connect(exchange, subscriptions_per_link=1)
+    inside, worst, calls = [0], [0], [0]
+
+    def dawdle(message):
+        inside[0] += 1
+        worst[0] = max(worst[0], inside[0])
+        time.sleep(0.002)
+        calls[0] += 1
+        inside[0] -= 1
+
+    args = [{"channel": channel, "instId": "BTC-USDT"} for channel in ("tickers", "trades", "books", "books5")]
+    ws.subscribe(args, handler=dawdle, inline=True)
+    eventually(lambda: calls[0] > 60, timeout=20)
+    assert worst[0] == 1 and len(ws.stats()["endpoints"]["public"]["links"]) == 4

@@ -73,6 +73,9 @@ class Ear:
     def check_may_block(self):
         """It may."""
 
+    def resume(self):
+        """No link has paused."""
+
     def tell(self, event):
         self.events.append(event.type)
 

@@ -2,7 +2,7 @@
 
 Law. The thread `okx-ws:<endpoint>` dials, runs the link, and waits the back-off; nobody else touches the socket, and
 nothing but the end of `_run` ends the thread. The session is touched under `mutex` only, never during I/O, a wait, or
-user code. Other threads change wishes in the session and wake the thread.
+user code. Other threads change wishes in the session and wake the thread: see `Wishes`.
 
     waiting for a wish → (back-off) → connect budget → dial → upgrade → open → lost → …
                                                                            ↘ stopped, or failed for good → end
@@ -14,172 +14,57 @@ import logging
 import random
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections import Counter
 
-from ..config import Credentials, Settings
-from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError
+from ..errors import ConnectionLost, ManagerClosed, OkxWsError
 from ..events import Event
-from ..protocol.backfill import Ask
 from ..protocol.backoff import delay_before
-from ..protocol.calls import Call
 from ..protocol.codes import CLOSE_CODES, CROWDED_CLOSES, FATAL_CLOSES, SLOW_CLOSES
-from ..protocol.login import ClockState
 from ..protocol.routing import Outlet
-from ..protocol.session import LOGIN, PING, LinkFault, Session
-from ..protocol.subscriptions import Stream
+from ..protocol.session import LOGIN, PING, LinkFault
 from .app import LinkApp, Loss
 from .opening import open_wire
-from .wire import NEVER, Poller, Stopped, Waker, Wire, WireError
+from .site import Owner, Site
+from .wire import NEVER, Poller, Stopped, Wire, WireError
+from .wishes import SLICE_S, Wishes
 
-__all__ = ["Connection", "Keeper", "Owner", "Site", "Wish"]
+__all__ = ["Connection"]
 
 log = logging.getLogger(__name__)
 
-#: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
-SLICE_S = 1.0
+#: How data pushes begin.
+DATA_START = b'{"arg":{'
 
 #: A link that others can do without is closed when nothing was subscribed on it for so long: who unsubscribes often
 #: subscribes something else next.
 LINGER_S = 30.0
 
 
-class Wish(NamedTuple):
-    """What somebody wants.
-
-    Attributes:
-        arg: The arg.
-        needs_login: OKX serves it only after a login.
-        holder: Who wants it; opaque here.
-        max_silence: See `Session.subscribe`.
-        snapshot_s: It must begin with a snapshot, within so many seconds; see `Session.want_snapshots`.
-    """
-
-    arg: Mapping[str, str]
-    needs_login: bool
-    holder: Any
-    max_silence: float | None = None
-    snapshot_s: float | None = None
-
-
-class Keeper(Protocol):
-    """What keeps the streams of a connection without holes: `Recovery`."""
-
-    def outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
-        """Make the outlet of a route, instead of the site's `outlet_of`."""
-
-    def upkeep(self, now: float) -> float:
-        """Do what is to be done; return when to be called again (monotonic).
-
-        Called on the thread, with a link or without, when it was poked or has asked for it; it may `hand_over`.
-        """
-
-    def finish(self) -> None:
-        """The thread ends: hand on what is held back. Must not raise."""
-
-    def fetch(
-        self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
-    ) -> None:
-        """Ask REST in the background, and call `then` with the answer on the thread."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """What the links of one endpoint have in common.
-
-    Attributes:
-        endpoint: Its name.
-        url: Its address.
-        settings: Times, limits, TLS.
-        outlet_of: Makes the outlet of a route (see `Routes`); called under the mutex.
-        tell: Takes events; called outside it.
-        raw: Gets every text that is no pong, beside and before the outlets; None: nobody does.
-        pong: Called on a link's thread with the payload of each control pong.
-        login: Returns the text of a freshly signed login; None without credentials.
-        credentials: Taken out of what OKX says before it is told.
-        hint: Added to the remedy of a refused login.
-        clock: What logins are signed with; None: the local clock.
-        keeper: Makes what keeps its streams without holes.
-    """
-
-    endpoint: str
-    url: str
-    settings: Settings
-    outlet_of: Callable[[list[Stream], Mapping[str, Any]], Outlet | None]
-    tell: Callable[[Event], None]
-    raw: Outlet | None = None
-    pong: Callable[[bytes], None] = lambda payload: None
-    login: Callable[[], str] | None = None
-    credentials: Credentials | None = None
-    hint: str = ""
-    clock: ClockState | None = None
-    keeper: Callable[[Connection], Keeper] | None = None
-
-
-class Owner(Protocol):
-    """Whose connection it is; every call comes on the connection's thread."""
-
-    def failed(self, connection: Connection) -> None:
-        """It has become of no use; its `failure` says why. Called outside the mutex."""
-
-    def crowded(self, connection: Connection) -> bool:
-        """OKX closed it for too many subscriptions: move some away; return whether any could be. Under the mutex."""
-
-    def is_spare(self, connection: Connection) -> bool:
-        """Tell whether the endpoint can do without it, as soon as it has no subscriptions."""
-
-    def gone(self, connection: Connection) -> None:
-        """It was spare, and has ended. Called outside the mutex."""
-
-
-class Connection:
+class Connection(Wishes):
     """One link of an endpoint.
 
     Args:
         site: What it shares with the endpoint's other links.
         owner: Whose it is.
-        changed: Notified when an answer came, the link changed, or the end has come. Its lock is the mutex, and
-            re-entrant: close() may come from a signal handler that interrupted this very thread inside.
+        changed, mutex: See `Wishes`.
     """
 
     def __init__(self, site: Site, owner: Owner, changed: threading.Condition, mutex: threading.RLock) -> None:
-        self.site = site
-        self.endpoint, self.url, self._settings = site.endpoint, site.url, site.settings
+        super().__init__(site, changed, mutex)
         self._owner = owner
-        self._tell = site.tell
-        self.mutex = mutex
-        self.changed = changed
-        #: The upkeep is wanted: set from any thread, under the mutex.
-        self._poked = False
-        #: Keeps its streams without holes, and asks REST for whoever is on its thread.
-        self.keeper = site.keeper(self) if site.keeper is not None else None
-        self.session = Session(
-            site.endpoint,
-            site.settings,
-            site.outlet_of if self.keeper is None else self.keeper.outlet_of,
-            credentials=site.credentials,
-            hint=f"tried {site.url}{site.hint}",
-            clock=site.clock,
-        )
-        self._waker = Waker()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
+        #: It is to be handed over to a new link, which begins between two reads.
+        self.departing = False
+        #: The link is to be dialled anew at once, without a word: another one has everything.
+        self._redialling = False
+        #: When it is handed over because of its age (monotonic).
+        self._old_at = float("inf")
+        #: The thread does nothing any more.
+        self._ended = False
         #: It has ended, or is about to, since nobody needs it any more.
         self.retired = False
         #: Since when it has had no subscription (monotonic); None while it has one.
         self._empty_since: float | None = None
-        self._held_open = False
-        #: Why the endpoint is of no use any more; None while it is. After a refused login, public channels that are
-        #: subscribed here bring it back; any other failure is the end.
-        self.failure: OkxWsError | None = None
-        #: The newest reason for being down, for the texts of time-outs.
-        self.last_error = ""
-        self.last_error_at = 0.0
         self._app: LinkApp | None = None
-        #: What `call_soon` was given.
-        self._soon: deque[Callable[[], None]] = deque()
         #: Reconnect attempts since the last healthy link.
         self._attempt = 0
         self._up_at = 0.0
@@ -189,173 +74,6 @@ class Connection:
         # Counts for `stats()`.
         self.connects = 0
         self._bytes_before = 0
-
-    # ------------------------------------------------------------------ wishes, from any thread
-
-    def subscribe(self, wishes: list[Wish]) -> list[Stream]:
-        """Want several args all at once, so that they travel in one request; start the thread if needed.
-
-        What is known at once (a login that was refused before) is left for `tell_pending`.
-        """
-        with self.changed:
-            streams = [self._want(wish) for wish in wishes]
-            self.start()
-        return streams
-
-    def start(self) -> None:
-        """What is wanted has changed: start the thread, or wake it."""
-        with self.changed:
-            if isinstance(self.failure, LoginError) and self._needed:
-                self.failure = None
-            if self._thread is None:
-                # A daemon: an open link must not keep the interpreter alive.
-                thread = threading.Thread(target=self._run, name=f"okx-ws:{self.endpoint}", daemon=True)
-                thread.start()
-                self._thread = thread
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def _want(self, wish: Wish) -> Stream:
-        stream = self.session.subscribe(wish.arg, wish.needs_login, wish.holder, wish.max_silence)
-        stream.link = self
-        if wish.snapshot_s is not None:
-            self.session.want_snapshots(stream, wish.snapshot_s, time.monotonic())
-        return stream
-
-    def tell_pending(self) -> None:
-        """Tell what a call of ours has brought about; to be called outside every lock."""
-        with self.mutex:
-            events = self._take_events()
-        self._tell_all(events)
-
-    def unsubscribe(self, stream: Stream, holder: Any) -> None:
-        """`holder` wants `stream` no longer."""
-        with self.changed:
-            self.session.unsubscribe(stream, holder)
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def resubscribe(self, stream: Stream) -> bool:
-        """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
-        with self.mutex:
-            begun = self.session.resubscribe(stream, time.monotonic(), told=True)
-        self._waker.wake()
-        return begun
-
-    def reconnect_outlets(self) -> None:
-        """Handlers were added or removed: make all outlets anew."""
-        with self.mutex:
-            self.session.routes.reconnect()
-
-    def hold_open(self, login: bool = False) -> None:
-        """Have a link even if nothing is wanted, logged in or not; start the thread if needed."""
-        with self.changed:
-            self._held_open = True
-            self.session.login_wanted = self.session.login_wanted or login
-            self.session.nudge()
-        self.subscribe([])
-
-    def send(self, text: str) -> None:
-        """Send a text as it is, over the present link.
-
-        Raises:
-            ConnectionLost: There is none.
-        """
-        with self.mutex:
-            sent = self.session.send(text)
-        if not sent:
-            raise ConnectionLost(f"{self.endpoint}: not connected")
-        self._waker.wake()
-
-    def login_again(self) -> None:
-        """The key was replaced: log in with the new one, if there was a login; see `Session.login_again`."""
-        with self.changed:
-            self.session.login_again()
-            if isinstance(self.failure, LoginError):
-                self.failure = None
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def wait_login(self, until: float) -> None:
-        """Wait until it is logged in with the present key, or needs no login; until `until` (monotonic).
-
-        Raises:
-            LoginError, ConnectionLost, ManagerClosed: It never will be.
-            AckTimeout: Not in time; it goes on trying.
-        """
-        with self.changed:
-            while True:
-                ended = self.failure or self.session.login_error
-                if ended is not None:
-                    raise type(ended)(*ended.args)
-                if self.session.logged_in:
-                    return
-                left = until - time.monotonic()
-                if left <= 0:
-                    last = f"; last error: {self.last_error}" if self.last_error else ""
-                    raise AckTimeout(f"{self.endpoint}: not logged in in time{last}")
-                self.changed.wait(min(left, SLICE_S))
-
-    def call(self, call: Call) -> None:
-        """Have a call sent, once there is a link and a login, within its time; its `done` is told what became of it.
-
-        The link is had from now on, whether anything is subscribed or not: the next call shall not wait for it.
-
-        Raises:
-            ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
-        """
-        with self.changed:
-            ended = self.failure or self.session.login_error
-            if ended is not None:
-                raise type(ended)(*ended.args)
-            if self._stopping:
-                raise ManagerClosed("the manager is closed")
-            if self._thread is None or not (self._held_open and self.session.login_wanted):
-                self.hold_open(login=True)
-            self.session.calls.add(call)
-        self._waker.wake()
-
-    def expire_calls(self) -> float:
-        """End the calls whose time is up, link or not; return when the next one's is."""
-        with self.mutex:
-            calls = self.session.calls
-            calls.expire(time.monotonic())
-            due, calls.due = calls.due, 0.0  # the link shall look itself, for whose turn it is
-        self._settle_calls()
-        return due
-
-    def _settle_calls(self) -> None:
-        """Tell calls what became of them; outside every lock."""
-        calls = self.session.calls
-        if calls.settled:
-            with self.mutex:
-                settled, calls.settled = calls.settled, []
-            for call, outcome in settled:
-                call.done(call, outcome)
-
-    def call_soon(self, job: Callable[[], None]) -> None:
-        """Have `job` called on the thread, between two reads; never, if the link is lost before. It must not raise."""
-        self._soon.append(job)
-        self._waker.wake()
-
-    def nudge(self) -> None:
-        """Something outside has changed that requests may wait for."""
-        with self.mutex:
-            self.session.nudge()
-        self._waker.wake()
-
-    def poke(self) -> None:
-        """Have the thread do its upkeep soon."""
-        with self.changed:
-            self._poked = True
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def resume(self) -> None:
-        """A queue has room again: go on reading."""
-        with self.changed:
-            self.changed.notify_all()
-        self._waker.wake()
 
     # ------------------------------------------------------------------ the end
 
@@ -379,6 +97,27 @@ class Connection:
                 self._waker.close()
             self.changed.notify_all()
         self._waker.wake()
+
+    def retire(self) -> None:
+        """Ask the thread to end, since another link has what this one had; returns at once."""
+        with self.changed:
+            self.retired = self._stopping = True
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def redial(self) -> None:
+        """Close the link and dial a new one at once, since another link has everything. On the thread.
+
+        Raises:
+            LinkFault: Always.
+        """
+        self._redialling = True
+        raise LinkFault("handed over")
+
+    @property
+    def over(self) -> bool:
+        """The thread has run and ended."""
+        return self._thread is not None and (self._ended or not self._thread.is_alive())
 
     def join(self, until: float) -> bool:
         """Wait for the thread to end, until `until` (monotonic); return whether it has."""
@@ -417,6 +156,7 @@ class Connection:
                 self._owner.gone(self)
             elif self._stopping:
                 self._fail(ManagerClosed("the manager is closed"))
+            self._ended = True
             self._waker.close()
 
     def _wait_for_wish(self) -> bool:
@@ -426,7 +166,7 @@ class Connection:
             with self.changed:
                 if self._stopping or isinstance(self.failure, ConnectionLost):
                     return False
-                if self._needed and not self._still_congested():
+                if self.needed and not self._still_congested():
                     return True
                 due = min(due, self._retire_at(time.monotonic()))
                 self._wait(due)
@@ -444,10 +184,6 @@ class Connection:
                 "%s: a link is closed, since nothing is left on it (connId %s)", self.endpoint, self.session.conn_id
             )
         return self._empty_since + LINGER_S
-
-    @property
-    def _needed(self) -> bool:
-        return self.session.needed or (self._held_open and self.session.login_error is None)
 
     def _link(self) -> Loss:
         """Dial and run one link; return why it ended."""
@@ -469,8 +205,8 @@ class Connection:
         finally:
             self._app = None
             self._paused_at = None
-            self._soon.clear()
             with self.changed:
+                self.departing = False
                 self.session.link_down()
                 self.changed.notify_all()
             if wire is not None:
@@ -479,17 +215,28 @@ class Connection:
             if poller is not None:
                 poller.close()
             self._settle_calls()
+            if self.pair is not None:
+                self.pair.link_lost(self)
+            if not self.retired:
+                self._soon.clear()
 
     def _after(self, loss: Loss) -> None:
         """Tell a loss, and wait before the next attempt, or give the endpoint up."""
         now = time.monotonic()
         meaning = CLOSE_CODES.get(loss.code, "")
+        if self._redialling:
+            self._redialling = False
+            return
         self.last_error = text = loss.reason or meaning
         self.last_error_at = now
-        if loss.opened:
+        quiet = self.pair is not None and self.pair.is_quiet(self)
+        ended = self.pair is not None and self.pair.after_loss(self)
+        if loss.opened and not quiet:
             self._tell(Event("disconnected", self.endpoint, code=str(loss.code), msg=text))
-            if now - self._up_at >= self._settings.backoff.healthy_s:
-                self._attempt = 0
+        if loss.opened and now - self._up_at >= self._settings.backoff.healthy_s:
+            self._attempt = 0
+        if ended:
+            return
         with self.changed:
             # A login that was refused with something to retry may be followed by a close; the key is still good.
             fatal = loss.code in FATAL_CLOSES and not (loss.code == 4001 and self.session.login_pending)
@@ -498,7 +245,7 @@ class Connection:
                 self.session.refuse_login(str(loss.code), text)
             # What was too much is moved, so that coming back at once does not repeat it.
             split = loss.code in CROWDED_CLOSES and self._owner.crowded(self)
-            needed = self._needed
+            needed = self.needed
             events = self._take_events()
             if self.session.login_error is not None and not needed:
                 self.failure = self.session.login_error  # before anybody can subscribe to what needs no login
@@ -506,6 +253,8 @@ class Connection:
         self._tell_all(events)
         if self.failure is not None:
             self._owner.failed(self)
+        elif not self._settings.reconnect and self._owner.is_new(self):
+            self.retire()
         elif not self._settings.reconnect:
             self._fail(ConnectionLost(f"{self.endpoint}: {text} (reconnect=False)"))
         elif needed:
@@ -536,10 +285,13 @@ class Connection:
     def _keep_up(self) -> float:
         self._poked = False
         try:
-            return self.keeper.upkeep(time.monotonic()) if self.keeper is not None else NEVER
+            if self.keeper is not None and self.pair is None:
+                return self.keeper.upkeep(time.monotonic())
+            if self.keeper is not None:
+                self.keeper.settle()
         except Exception:  # a bug of ours must cost a repair, neither the link nor the thread
             log.exception("%s: the upkeep failed", self.endpoint)
-            return NEVER
+        return NEVER
 
     def _must_stop(self) -> bool:
         """For waits; those of a dial and an upgrade go on with the upkeep, those of a link have `serve` for it."""
@@ -560,6 +312,7 @@ class Connection:
     def link_opened(self, app: LinkApp, now: float) -> None:
         """The upgrade succeeded: tell, and have what is wanted sent."""
         self._up_at = now
+        self._old_at = now + (self._settings.max_link_age or float("inf"))
         self.connects += 1
         with self.changed:
             self.session.link_up(now, app.ping_every)
@@ -576,8 +329,13 @@ class Connection:
             events = self._take_events()
             urgent = session.due == 0.0
         self._tell_all(events)
+        if self.pair is not None and events:
+            self.pair.stir(self)
         if self.site.raw is not None:
-            batches = [(self.site.raw, [payload for payload in payloads if payload != b"pong"]), *batches]
+            texts = [payload for payload in payloads if payload != b"pong"]
+            if self.pair is not None:  # data goes there when it is merged
+                texts = [text for text in texts if not text.startswith(DATA_START)]
+            batches = [(self.site.raw, texts), *batches]
         for outlet, batch in batches:
             self.hand_over(outlet, batch)
         if urgent and self._app is not None:
@@ -598,13 +356,14 @@ class Connection:
         assert app is not None  # called by its wire
         while self._soon:
             self._soon.popleft()()
+        pair_due = self._step(now)
         try:
             with self.mutex:
                 life = app.reader.life_at()
                 if life is not None:
                     self.session.heartbeat.life(life)
                 texts = self.session.pump(now, idle, room=not app.wire.unsent)
-                due = min(self.session.due, self._retire_at(now))
+                due = min(self.session.due, self._retire_at(now), self._old_at, pair_due)
         finally:
             with self.mutex:
                 events = self._take_events()
@@ -616,6 +375,16 @@ class Connection:
                 app.send_text(self._sign() if text == LOGIN else text)
         due = min(due, self._keep_up())
         return due if self._paused_at is None else min(due, self._paused_at + self._settings.block_timeout)
+
+    def _step(self, now: float) -> float:
+        """Look at what concerns other links, too; return when to look again. All that was read has been delivered."""
+        due = self.session.notice or now >= self._old_at
+        if due and (self.pair is None or self.pair.permanent or self.pair.first is self):  # else a little later
+            self.session.notice, self._old_at = False, now + (self._settings.max_link_age or float("inf"))
+            self._owner.hand_over(self)
+        if self.departing and (self.keeper is None or self.keeper.idle):  # else when what is held back is delivered
+            self._owner.begin_hand_over(self)
+        return float("inf") if self.pair is None else self.pair.step(self, now)
 
     def _sign(self) -> str:
         """Return a login signed now; outside the mutex, since it may call users' code."""
@@ -649,16 +418,6 @@ class Connection:
     def _still_congested(self) -> bool:
         self._congested = [outlet for outlet in self._congested if outlet.congested]
         return bool(self._congested)
-
-    def _take_events(self) -> list[Event]:
-        events, self.session.events = self.session.events, []
-        return events
-
-    def _tell_all(self, events: list[Event]) -> None:
-        """Tell what the session has said, and calls what became of them; outside every lock."""
-        for event in events:
-            self._tell(event)
-        self._settle_calls()
 
     @property
     def paused(self) -> bool:

@@ -21,7 +21,10 @@ from ..events import Event
 from ..protocol.calls import Call
 from ..protocol.spreading import Load, excess, place
 from ..protocol.subscriptions import Stream
-from .connection import Connection, Site, Wish
+from .connection import Connection
+from .handover import HandOver
+from .redundancy import Redundant
+from .site import Site, Wish
 
 __all__ = ["Lines"]
 
@@ -45,13 +48,31 @@ class Lines:
         self._stopping = False
         #: What a line may carry; less, once OKX has closed one for carrying too much.
         self.limit = site.settings.subscriptions_per_link
-        #: Replaced as a whole, so that it can be read without the mutex.
+        # Both are replaced as a whole, so that they can be read without the mutex.
+        #: Every connection there is.
         self.connections: tuple[Connection, ...] = ()
+        #: Those that have the streams: all but a new one that is to take the place of another.
+        self.lines: tuple[Connection, ...] = ()
         #: Counts of lines that are gone.
         self.past: Counter[str] = Counter()
         self._open()
 
     def _open(self) -> Connection:
+        line = self._connect()
+        self.lines = (*self.lines, line)
+        if self.site.settings.redundancy == 2:
+            Redundant(self.site, line, self._connect()).begin()
+        return line
+
+    def _start(self, line: Connection) -> None:
+        for link in self.links_of(line):
+            link.start()
+
+    def links_of(self, line: Connection) -> tuple[Connection, ...]:
+        """Return the links of a line: two, if each subscription is on two."""
+        return (line, line.pair.second) if line.pair is not None and line.pair.permanent else (line,)
+
+    def _connect(self) -> Connection:
         connection = Connection(self.site, self, self.changed, self.mutex)
         self.connections = (*self.connections, connection)
         return connection
@@ -69,11 +90,14 @@ class Lines:
             places = self._place([(wish.arg, wish.needs_login) for wish in wishes])
             lines = list(dict.fromkeys(places))
             for line in lines:
-                line.start()  # all of them before anything is wanted: there may be no thread to be had
+                self._start(line)  # all of them before anything is wanted: there may be no thread to be had
             streams: dict[int, Stream] = {}
             for line in lines:
                 chosen = [index for index, place in enumerate(places) if place is line]
-                streams.update(zip(chosen, line.subscribe([wishes[index] for index in chosen]), strict=True))
+                made = line.subscribe([wishes[index] for index in chosen])
+                streams.update(zip(chosen, made, strict=True))
+                for stream in made:
+                    self._changed(line, stream)
             return [streams[index] for index in range(len(wishes))]
 
     def tell_pending(self) -> None:
@@ -83,18 +107,25 @@ class Lines:
 
     def find(self, arg: Mapping[str, str]) -> Stream | None:
         """Return the stream of exactly this arg. Under the mutex."""
-        found = (connection.session.subscriptions.find(arg) for connection in self.connections)
+        found = (line.session.subscriptions.find(arg) for line in self.lines)
         return next((stream for stream in found if stream is not None), None)
 
     def unsubscribe(self, stream: Stream, holder: Any) -> None:
         """`holder` wants `stream` no longer."""
         with self.mutex:
-            self._line_of(stream).unsubscribe(stream, holder)
+            line = self._line_of(stream)
+            line.unsubscribe(stream, holder)
+            self._changed(line, stream)
 
     def resubscribe(self, stream: Stream) -> bool:
         """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
         with self.mutex:
-            return self._line_of(stream).resubscribe(stream)
+            line, twin = self._line_of(stream), stream.twin
+            begun = line.resubscribe(stream)
+            if line.pair is not None and twin is not None:
+                begun = self._line_of(twin).resubscribe(twin) or begun
+                line.pair.resubscribed(stream)
+            return begun
 
     def call_soon(self, stream: Stream, job: Callable[[], None]) -> None:
         """Have `job` called on the thread of this stream's link: see `Connection.call_soon`."""
@@ -106,7 +137,8 @@ class Lines:
         with self.mutex:
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
-            self.connections[0].hold_open(login)
+            for link in self.links_of(self.lines[0]):
+                link.hold_open(login)
 
     def send(self, text: str) -> None:
         """Send a text as it is, over the first link that is up.
@@ -115,8 +147,8 @@ class Lines:
             ConnectionLost: There is none.
         """
         with self.mutex:
-            up = [connection for connection in self.connections if connection.session.up]
-            (up or self.connections)[0].send(text)
+            links = [link for line in self.lines for link in self.links_of(line)]
+            next((link for link in links if link.session.up), links[0]).send(text)
 
     def login_again(self) -> None:
         """The key was replaced: see `Session.login_again`."""
@@ -132,7 +164,8 @@ class Lines:
     def call(self, call: Call) -> None:
         """Have a call sent; see `Connection.call`."""
         with self.mutex:
-            self.connections[0].call(call)
+            line = self.lines[0]
+            (line if line.pair is None else line.pair.caller).call(call)
 
     def expire_calls(self) -> float:
         """End the calls whose time is up, link or not; return when the next one's is."""
@@ -165,19 +198,28 @@ class Lines:
         return any(connection.session.up for connection in self.connections)
 
     def is_up(self, stream: Stream) -> bool:
-        """Tell whether the link of this stream is up."""
-        return self._line_of(stream).session.up
+        """Tell whether a link of this stream is up."""
+        return self.serves(self._line_of(stream))
+
+    def serves(self, line: Connection) -> bool:
+        """Tell whether a line is up."""
+        return any(link.session.up for link in self.links_of(line))
 
     def is_paused(self, stream: Stream) -> bool:
-        """Tell whether the link of this stream has stopped reading, since a queue is full."""
-        return self._line_of(stream).paused
+        """Tell whether every link of this stream has stopped reading, since a queue is full."""
+        links = [link for link in self.links_of(self._line_of(stream)) if link.session.up]
+        return bool(links) and all(link.paused for link in links)
 
     @property
     def failure(self) -> OkxWsError | None:
         """Why the endpoint is of no use any more; None while it is of some."""
-        failures = [connection.failure for connection in self.connections]
+        failures = [self._failure_of(line) for line in self.lines if not line.retired or self._stopping]
         lost = next((failure for failure in failures if isinstance(failure, ConnectionLost)), None)
-        return lost or (None if None in failures else failures[-1])
+        return lost or (None if None in failures or not failures else failures[-1])
+
+    def _failure_of(self, line: Connection) -> OkxWsError | None:
+        failures = [link.failure for link in self.links_of(line)]
+        return None if None in failures else failures[0]
 
     @property
     def last_error(self) -> str:
@@ -188,11 +230,21 @@ class Lines:
         """Tell whether the caller runs on the thread of one of its links."""
         return any(connection.is_current() for connection in self.connections)
 
+    def _changed(self, line: Connection, stream: Stream) -> None:
+        if line.pair is not None:
+            line.pair.changed(stream)
+
+    def rotate(self) -> int:
+        """Hand every link over to a new one; return how many are."""
+        with self.mutex:
+            return sum([self.hand_over(link) for line in self.lines for link in self.links_of(line)])
+
     # ------------------------------------------------------------------ which line
 
     def _place(self, args: list[tuple[Mapping[str, str], bool]], without: Connection | None = None) -> list[Connection]:
         """Return the line of each arg (with whether it needs a login); open lines if need be. Under the mutex."""
-        lines = [line for line in self.connections if not line.retired and line is not without]
+        # What comes to a line that is about to go moves with the rest.
+        lines = [line for line in self.lines if line is not without and (line.pair is not None or not line.retired)]
         loads = [Load(line.session.subscriptions) for line in lines]
         refused = next((line for line in lines if line.session.login_error is not None), None)
         places = place(args, loads, self.limit)
@@ -208,9 +260,12 @@ class Lines:
 
     def failed(self, connection: Connection) -> None:
         """A line has become of no use; the loss of one that shall not reconnect is the end of all."""
-        if isinstance(connection.failure, ConnectionLost):
+        if self.is_new(connection) and not self._stopping:
+            return  # it could not be had: see `HandOver`
+        failure = self.failure
+        if isinstance(failure, ConnectionLost):
             for other in self.connections:
-                other.give_up(connection.failure)
+                other.give_up(failure)
         self._failed()
 
     def crowded(self, connection: Connection) -> bool:
@@ -218,28 +273,70 @@ class Lines:
         subscriptions = connection.session.subscriptions
         limit = (len(subscriptions) + 1) // 2
         moving = excess(subscriptions, limit)
-        if self._stopping or not moving:
+        pair = connection.pair
+        if self._stopping or not moving or connection not in self.lines or (pair is not None and not pair.permanent):
             return False
         self.limit = min(self.limit, limit)
         places = self._place([(stream.arg, stream.needs_login) for stream in moving], without=connection)
         for stream, line in zip(moving, places, strict=True):
+            if pair is not None:
+                pair.leave(stream)
             connection.session.give(stream, line.session)
             stream.link = line
+            self._changed(line, stream)
         for line in set(places):
-            line.start()
+            self._start(line)
         told = f"too much for one link: {len(moving)} subscriptions moved, {self.limit} a link from now on"
         connection.session.events.append(Event("notice", self.endpoint, msg=told))
         return True
 
     def is_spare(self, connection: Connection) -> bool:
         """Tell whether the endpoint can do without a line that is empty: any but the first."""
-        return connection is not self.connections[0]
+        return connection in self.lines[1:] and (connection.pair is None or connection.pair.permanent)
+
+    def is_new(self, connection: Connection) -> bool:
+        """Tell whether a connection is to take the place of another one, and has not yet."""
+        return connection not in self.lines and not (connection.pair is not None and connection.pair.permanent)
+
+    def hand_over(self, connection: Connection) -> bool:
+        """Have a new link take the place of one; return whether that begins now."""
+        with self.mutex:
+            if isinstance(connection.pair, Redundant):
+                return connection.pair.hand_over(connection)
+            idle = connection.pair is None and not connection.departing
+            if not idle or connection.retired or not connection.session.up or not connection.needed:
+                return False
+            connection.departing = True
+            connection.wake()
+        return True
+
+    def begin_hand_over(self, connection: Connection) -> None:
+        """Have a new connection join one that is between two reads."""
+        with self.mutex:
+            connection.departing = False
+            if not self._stopping:
+                pair = HandOver(self.site, connection, self._connect())
+                pair.second.inherit(connection)
+                pair.join()
+                pair.second.start()
 
     def gone(self, connection: Connection) -> None:
-        """A line that was spare has ended."""
+        """A connection has ended that was spare, or whose place another one takes."""
         with self.mutex:
+            heir = connection.pair.heir(connection) if connection.pair is not None else None
+            for link in self.links_of(connection)[1:]:
+                link.retire()
+            if heir is not None:
+                inherit(connection, heir)
+            rest = (heir if line is connection else line for line in self.lines)
+            self.lines = tuple(line for line in rest if line is not None)
             self.connections = tuple(line for line in self.connections if line is not connection)
             self.past += connection.counts
+            self.changed.notify_all()
+        if heir is not None:
+            heir.start()
+        if self._stopping:
+            self._failed()
 
     # ------------------------------------------------------------------ the end
 
@@ -259,3 +356,17 @@ class Lines:
         for connection in self.connections:
             if not connection.join(0.0):
                 connection.abort()
+
+
+def inherit(old: Connection, new: Connection) -> None:
+    """Have the streams of a link that has ended take the place of their twins. Under the mutex."""
+    new.inherit(old)
+    for stream in list(old.session.subscriptions):
+        twin = stream.twin
+        if twin is not None and new.session.subscriptions.find(twin.arg) is twin:
+            new.session.take_over(stream)
+        elif stream.holders:
+            old.session.give(stream, new.session)
+        else:
+            continue
+        stream.link = new

@@ -108,6 +108,27 @@ class Calls:
         """Something was sent and has no answer yet."""
         return bool(self._sent)
 
+    def split(self) -> Calls:
+        """Take out those that were sent, and return them: their replies come over the link that goes."""
+        sent = Calls()
+        sent.share_limits(self)
+        sent._sent, self._sent = self._sent, {}
+        sent._times = sorted(entry for entry in self._times if entry[1] in sent._sent)
+        sent.due = 0.0 if sent._times else float("inf")
+        return sent
+
+    def absorb(self, other: Calls) -> None:
+        """Go on with those of another object, too."""
+        self._waiting += other._waiting
+        self._sent |= other._sent
+        self._times = sorted(self._times + other._times)
+        self.settled += other.settled
+        self.due = 0.0 if self._times else float("inf")
+
+    def share_limits(self, other: Calls) -> None:
+        """Count against OKX's limits together with another object."""
+        self._windows = other._windows
+
     def add(self, call: Call) -> None:
         """Have `call` sent with the next `pump` that finds its turn has come.
 

@@ -82,7 +82,8 @@ class Requests:
             stream.wire = "asked" if op == "subscribe" else "leaving"
             stream.asked_at = now
             stream.anew = stream.anew and op == "unsubscribe"
-            stream.epoch += 1
+            stream.sure = False
+            stream.begin_epoch()
         return codec.request(op, (stream.text for stream in streams), request.id)
 
     def next_overdue(self) -> float:
@@ -92,6 +93,12 @@ class Requests:
     def clear(self) -> None:
         """The link is gone."""
         self._requests.clear()
+
+    def replace(self, twin: Stream, stream: Stream) -> None:
+        """Answers that are the twin's are the stream's."""
+        for request in self._requests.values():
+            for streams in (request.streams, request.open):
+                streams[:] = [stream if one is twin else one for one in streams]
 
     def forget(self, stream: Stream) -> None:
         """A stream is gone: no answer is its any more."""

@@ -7,7 +7,7 @@ decoded and matched with the subscriptions (`Subscriptions.receivers`); then its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from .subscriptions import Stream, Subscriptions
@@ -99,6 +99,9 @@ class Routes:
                 stream.routes.append(route)
             self._connect(route)
         return route
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(list(self._by_arg.values()))
 
     def learn(self, head: bytes, route: Route) -> None:
         """Remember that payloads which begin with `head` belong to `route`."""

@@ -29,6 +29,9 @@ __all__ = ["LOGIN", "PING", "LinkFault", "Session", "first_words"]
 #: An answer (to a login, a subscribe, an unsubscribe) that has not come by then will not come; captures show 2-600 ms.
 ANSWER_S = 10.0
 
+#: The code of the notice that the link will be closed for an upgrade, about a minute before it is.
+CLOSING = "64008"
+
 PING = "ping"
 LOGIN = "login"
 
@@ -109,6 +112,10 @@ class Session:
         self._told_waiting = False
         #: When the silence of streams is to be looked at.
         self._silence_at = float("inf")
+        #: Pings sent and pongs received on this link.
+        self.pings = self.pongs = 0
+        #: OKX has said that it will close this link (64008).
+        self.notice = False
         #: A login is wanted even if nothing that is subscribed needs one.
         self.login_wanted = False
         #: The key was replaced while this link was logged in with the old one: it is ended once its calls are answered.
@@ -146,15 +153,49 @@ class Session:
         """`holder` no longer wants `stream`; told to the server when the last one leaves."""
         if holder in stream.holders:
             stream.holders.remove(holder)
-            self.routes.reconnect([stream])
-            if not stream.holders:
-                self.routes.changed()
-                if stream.wire == "off":
-                    self._forget(stream)
-            self._dirty = True
+            self.holders_changed(stream)
+
+    def holders_changed(self, stream: Stream) -> None:
+        """Who holds a stream has changed."""
+        self.routes.reconnect([stream])
+        if not stream.holders:
+            self.routes.changed()
+            if stream.wire == "off":
+                self._forget(stream)
+        self._dirty = True
+
+    def want_twin(self, stream: Stream) -> None:
+        """Want what another session's stream wants, as its twin."""
+        twin = self.subscriptions.want_twin(stream)
+        if twin.max_silence is not None:
+            self._silence_at = 0.0
+        self.routes.changed()
+        self.holders_changed(twin)
+        if twin.needs_login and self._login.error is not None and twin.refusal is None:
+            self._fail(twin, self._login.error)
+
+    def take_over(self, stream: Stream) -> None:
+        """A stream of another session, whose link is gone, takes the place of its twin here."""
+        twin, routes = stream.twin, stream.routes[:]
+        assert twin is not None
+        told = any(route.last_at for route in [*routes, *twin.routes])  # by whoever merges the two
+        self._asked.replace(twin, stream)
+        self.subscriptions.replace(twin, stream)
+        if told or stream.covered:
+            stream.hole_since_ms = None
+        stream.take_over(twin)
+        self.routes.inherit(stream, routes)
+        self._silence_at, self._dirty = 0.0, True
 
     def give(self, stream: Stream, other: Session) -> None:
-        """Have `other` carry on with a stream, its hole with it; only while this session has no link."""
+        """Have `other` carry on with a stream, its hole with it; only while this session has no link.
+
+        A twin is left behind: what it would bring until the stream is active again counts as missing.
+        """
+        twin = stream.twin
+        if twin is not None:
+            self._begin_hole(stream, "disconnect")
+            stream.twin = twin.twin = None
         routes = stream.routes[:]
         self.routes.removed(stream)
         self.subscriptions.forget(stream)
@@ -192,9 +233,24 @@ class Session:
             self._outbox.append(text)
         return self.up
 
+    def ping(self) -> int:
+        """Have a ping sent; when `pongs` is the number returned, all has come that OKX had sent before it saw it."""
+        self._outbox.append(PING)
+        return self.pings + self._outbox.count(PING)
+
+    def mark_holes(self, always: bool) -> None:
+        """Put markers before messages that follow a hole: always, for who merges them; or as the settings say."""
+        self._sorter.markers = always or self._settings.markers
+
     def nudge(self) -> None:
         """Something outside has changed that requests may have waited for."""
         self._dirty = True
+
+    def pass_calls(self, other: Session) -> None:
+        """Have `other` send the calls that wait, and all to come; those in flight have their replies here."""
+        here, moved = self.calls.split(), self.calls
+        moved.absorb(other.calls)
+        self.calls, other.calls = here, moved
 
     @property
     def needed(self) -> bool:
@@ -206,6 +262,8 @@ class Session:
     def link_up(self, now: float, ping_interval: float) -> None:
         """A link is open that pings after `ping_interval` seconds; what is wanted goes out with the next `pump`."""
         self.up, self.conn_id, self.old_key = True, None, False
+        self.pings = self.pongs = 0
+        self.notice = False
         self._up_since = now
         self.heartbeat = Heartbeat(ping_interval, self._settings.pong_timeout, now)
         self._budget = RequestBudget(self._settings.limits)
@@ -216,7 +274,7 @@ class Session:
         self.up = False
         for stream in self.subscriptions:
             # Data counts as much as an acknowledgement, which may have been lost.
-            if stream.acked or any(route.last_at >= self._up_since for route in stream.routes):
+            if not stream.covered and (stream.acked or any(route.last_at >= self._up_since for route in stream.routes)):
                 self._begin_hole(stream, "disconnect")
         self._outbox.clear()
         self._login.link_lost()
@@ -227,6 +285,13 @@ class Session:
         for stream in self.subscriptions.link_lost():
             self.routes.removed(stream)
 
+    def share_hole(self, stream: Stream) -> None:
+        """What is missing from the twin, is missing: whichever is first to bring something tells it."""
+        twin = stream.twin
+        if twin is not None and stream.hole_since_ms is None:
+            stream.hole_since_ms, stream.hole_cause = twin.hole_since_ms, twin.hole_cause
+            self.routes.forget_heads(stream)
+
     def _begin_hole(self, stream: Stream, cause: str, since_ms: int | None = None, told: bool = True) -> None:
         """What a stream sends from here on until its next message is missing; its outlets are made anew."""
         if stream.hole_since_ms is not None:
@@ -234,7 +299,9 @@ class Session:
         newest = stream.newest
         seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
         stream.hole_since_ms = since_ms = since_ms or seen_ms or stream.active_ms or self._now_ms
-        stream.gaps += 1
+        quiet = stream.covered and cause != "stall"  # the twin brings it: nothing is missing
+        told = told and not quiet
+        stream.gaps += not quiet
         stream.hole_cause, stream.hole_told, stream.hole_last = cause, told, newest
         self.routes.forget_heads(stream)
         if not stream.holders:
@@ -333,6 +400,7 @@ class Session:
         if kind == "event":
             self._event(content, now)
         elif kind == "pong":
+            self.pongs += 1
             self.heartbeat.pong(now)
         elif kind == "ping":
             self._outbox.append("pong")
@@ -448,6 +516,7 @@ class Session:
 
     def _notice(self, message: dict[str, Any], msg: str) -> None:
         code = message.get("code")
+        self.notice = self.notice or str(code) == CLOSING
         self.events.append(
             Event(
                 "notice",
@@ -592,6 +661,7 @@ class Session:
             raise LinkFault(f"no sign of life for {self._settings.pong_timeout:g} s after a ping")
         if beat == "ping":
             texts.append(PING)
+        self.pings += texts.count(PING)
         if idle and now >= self._login.answer_by:
             self._login_overdue(now)
         if idle and now >= self._silence_at:

@@ -43,12 +43,13 @@ class Sorter:
         hole: Called where a stream lacks a message that cannot be read.
 
     Attributes:
+        markers: As given; changes take effect at once.
         messages: How many messages came.
     """
 
     def __init__(self, routes: Routes, markers: bool, hole: Callable[[Stream, bytes, int], None]) -> None:
         self._routes = routes
-        self._markers = markers
+        self.markers = markers
         self._hole = hole
         self.messages = 0
 
@@ -134,7 +135,7 @@ class Sorter:
                 stream.stalls = 0  # its hole ended with an acknowledgement, its silence ends now
         texts = [end_hole(stream, gaps.time_of(payload, newest=True) or now_ms) for stream in ended]
         controls += [Control("over", told) for told in zip(ended, texts, strict=True)]
-        markers = [text for stream, text in zip(ended, texts, strict=True) if self._markers or stream.held]
+        markers = [text for stream, text in zip(ended, texts, strict=True) if self.markers or stream.held]
         route.messages -= len(markers)  # they will be counted with the messages, and are none
         return [(text, route) for text in markers]
 

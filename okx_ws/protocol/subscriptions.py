@@ -28,6 +28,12 @@ __all__ = ["Stream", "Subscriptions"]
 
 Wire = Literal["off", "asked", "on", "leaving"]
 
+#: What tells how a link stands with a stream.
+STANDING = (
+    *("wire", "attempts", "not_before", "asked_at", "on_since", "anew", "snapshot_by", "alone", "guessed"),
+    *("active_ms", "stalls", "stalled_at"),
+)
+
 
 class Stream:
     """One arg: who wants it, and where the link stands with it.
@@ -45,7 +51,10 @@ class Stream:
         asked_at: When it was last asked for (monotonic).
         on_since: When it was last acknowledged (monotonic).
         anew: It shall be unsubscribed and subscribed again, for a new snapshot.
-        epoch: Counts requests for it, and lost links: what came in one epoch says nothing about the next.
+        epoch: Counts requests for it, and lost links: what came in one epoch says nothing about the next. While a twin
+            continues it, none begins.
+        twin: The same arg on another link, whose messages are merged with this one's; None: there is none.
+        sure: Nothing that the twin's link was to bring from before this one's acknowledgement is under way any more.
         snapshot_s: Its first message must come within so many seconds of the acknowledgement, or it is asked for anew.
         snapshot_by: Until then (monotonic), if one is awaited.
         broken: An order book has told that it broke, and has the stream asked for anew.
@@ -98,7 +107,9 @@ class Stream:
         "snapshot_s",
         "stalled_at",
         "stalls",
+        "sure",
         "text",
+        "twin",
         "wire",
     )
 
@@ -132,6 +143,8 @@ class Stream:
         self.broken = False
         self.routes: list[Any] = []
         self.link: Any = None
+        self.twin: Stream | None = None
+        self.sure = False
         self.past = 0
 
     @property
@@ -143,6 +156,50 @@ class Stream:
     def acked(self) -> bool:
         """The server has it, on the present link."""
         return self.wire == "on"
+
+    @property
+    def live(self) -> bool:
+        """The server has it, and is not to be asked for it anew."""
+        return self.wire == "on" and not self.anew
+
+    @property
+    def stands(self) -> bool:
+        """It is live, or its twin is."""
+        return self.live or (self.twin is not None and self.twin.live)
+
+    @property
+    def takes(self) -> bool:
+        """What comes is not of a chain that has ended."""
+        both = (self,) if self.twin is None else (self, self.twin)
+        return any(one.wire in ("asked", "on") and not one.anew for one in both)
+
+    @property
+    def covered(self) -> bool:
+        """Its twin brings all that it would."""
+        return self.twin is not None and self.twin.live and self.twin.sure
+
+    @property
+    def settled(self) -> bool:
+        """Its wish and its wire agree: there is nothing to wait for."""
+        return self.live if self.wanted else self.wire == "off"
+
+    def begin_epoch(self) -> None:
+        """What came until now says nothing about what will come, unless the twin goes on."""
+        if self.twin is None:
+            self.epoch += 1
+        elif not self.twin.live:
+            self.epoch = self.twin.epoch = max(self.epoch, self.twin.epoch) + 1
+
+    def take_over(self, twin: Stream) -> None:
+        """Stand where the twin stands, on its link."""
+        for name in STANDING:
+            setattr(self, name, getattr(twin, name))
+        self.refusal = self.refusal or twin.refusal
+        self.past = self.messages
+        self.routes, twin.routes = twin.routes, []
+        for route in self.routes:
+            route.streams[:] = [self if stream is twin else stream for stream in route.streams]
+        self.twin = twin.twin = None
 
     @property
     def unsettled(self) -> bool:
@@ -157,8 +214,15 @@ class Stream:
     @property
     def newest(self) -> bytes | None:
         """The newest message, undecoded."""
-        last = max(self.routes, key=lambda route: float(route.last_at), default=None)
+        routes = self.routes if self.twin is None else self.routes + self.twin.routes
+        last = max(routes, key=lambda route: float(route.last_at), default=None)
         return None if last is None else last.last
+
+    @property
+    def newest_at(self) -> float:
+        """When it came (monotonic); 0 before the first."""
+        routes = self.routes if self.twin is None else self.routes + self.twin.routes
+        return max((float(route.last_at) for route in routes), default=0.0)
 
     @property
     def messages(self) -> int:
@@ -198,6 +262,25 @@ class Subscriptions:
             stream.attempts, stream.not_before, stream.hole_since_ms = 0, 0.0, None
         stream.holders.append(holder)
         return stream, new
+
+    def want_twin(self, stream: Stream) -> Stream:
+        """Want what another link's stream wants: for the same holders, for as long as there are any."""
+        twin = self.find(stream.arg)
+        if twin is None:
+            twin = self.add(Stream(stream.arg, stream.needs_login))
+        elif stream.refusal is None and twin.refusal is not None:
+            twin.refusal, twin.attempts, twin.not_before = None, 0, 0.0  # a fresh start, as the stream has had it
+        twin.holders = stream.holders
+        twin.max_silence, twin.snapshot_s = stream.max_silence, stream.snapshot_s
+        twin.epoch = stream.epoch
+        stream.twin, twin.twin = twin, stream
+        return twin
+
+    def replace(self, twin: Stream, stream: Stream) -> None:
+        """Let `stream` take the place of its twin."""
+        self._streams[frozenset(stream.arg.items())] = stream
+        siblings = self._by_key[stream.key]
+        siblings[siblings.index(twin)] = stream
 
     def adopt(self, arg: Mapping[str, str]) -> Stream:
         """Add a stream that nobody wants but the server has, so that it can be told."""
@@ -256,8 +339,8 @@ class Subscriptions:
         gone = [stream for stream in self if not stream.holders]
         for stream in self:
             stream.wire, stream.attempts, stream.not_before, stream.alone = "off", 0, 0.0, False
-            stream.anew = False
-            stream.epoch += 1
+            stream.anew = stream.sure = False
+            stream.begin_epoch()
         for stream in gone:
             self.forget(stream)
         return gone

@@ -12,8 +12,9 @@ from collections import Counter
 import pytest
 
 from okx_ws import OkxWebSocketManager
+from okx_ws.net import pairs
 from tests.conftest import QUICK
-from tests.watch import Watch
+from tests.watch import Watch, eventually
 
 CYCLES = int(os.environ.get("OKX_WS_CYCLES", "150"))
 
@@ -75,3 +76,27 @@ def test_a_link_that_is_cut_again_and_again_is_one_link_in_the_end(exchange, con
     ws.wait_for("tickers", timeout=10)
     assert (threading.active_count(), of_ours()["Stream"], of_ours()["Route"]) == before
     assert len(exchange.hub.lines) == 1 and ws.stats()["endpoints"]["public"]["connects"] == CYCLES + 1
+
+
+def test_hand_overs_leave_nothing(exchange, connect, monkeypatch):
+    """Forty of them: one link, one thread, and the objects of one link in the end."""
+    monkeypatch.setattr(pairs, "ALONE_S", 0.01)
+    ws = connect(exchange)
+    args = [{"channel": channel, "instId": "BTC-USDT"} for channel in ("tickers", "trades", "books")]
+    ws.subscribe(args)
+    lines = ws._lines["public"]
+
+    def alone():
+        return len(lines.connections) == 1 and lines.connections[0].pair is None and threading.active_count() <= threads
+
+    def kept():
+        found = of_ours()
+        return [found[name] for name in ("Connection", "HandOver", "Joint", "Stream", "Route", "Session")]
+
+    eventually(lambda: all(ws.latest(**arg) for arg in args), timeout=10)
+    threads, before = threading.active_count(), kept()
+    for number in range(2, 42):
+        assert ws.rotate() == 1
+        eventually(lambda number=number: ws.stats()["endpoints"]["public"]["connects"] == number and alone())
+    eventually(lambda: len(exchange.hub.lines) == 1)
+    eventually(lambda: kept() == before)

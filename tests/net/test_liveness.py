@@ -169,7 +169,8 @@ def test_a_peer_that_does_not_read_ends_the_link_at_the_write_limit(peer, connec
             talk.json({"arg": {"channel": "tickers", "instId": "BTC-USDT"}, "data": [n]})
             talk.pause(0.02)
 
-    ws = connect(urls=peer(script).urls, write_timeout=0.5, limits=Limits(requests_per_h=10**6))
+    limits = {"limits": Limits(requests_per_h=10**6), "subscriptions_per_link": 10**6}
+    ws = connect(urls=peer(script).urls, write_timeout=0.5, **limits)
     watch = Watch(ws)
     ws.subscribe("tickers", instId="BTC-USDT").wait(5)
     for n in range(150):  # some 7 MB of requests: more than the buffers of both sides

@@ -1,0 +1,279 @@
+"""`Pair`: two links that carry the same subscriptions, and what they bring made one.
+
+Law. The first link has the streams that users hold, the second has a twin of each, wanted for as long as the stream is.
+While both live, the outlet of each arg is a `Joint`. A stream is *sure* once nothing from before its acknowledgement is
+under way on the other link: a ping goes out on that one, and its pong comes behind all that. What belongs to a link is
+looked at on its own thread, between two reads (`step`), when all it has read has been delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.routing import Outlet, Route
+from ..protocol.subscriptions import Stream
+from .joints import Both, Joint, now_ms
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .site import Site
+
+__all__ = ["Pair"]
+
+#: What no other thread tells (a pong that was asked for, a joint that has caught up) is looked for so often.
+SOON_S = 0.02
+
+#: A link that is left alone may still bring what the other one has delivered: what it has not read yet (a pong comes
+#: behind that), and what OKX pushes later on one connection than on another. For so long doubles are looked for.
+ALONE_S = 5.0
+
+NEVER = float("inf")
+
+
+class Pair:
+    """Two links with the same subscriptions.
+
+    Args:
+        site: What they have in common.
+        first: Has the streams that users hold.
+        second: Has their twins.
+    """
+
+    #: It lasts as long as the first link; else it is for a hand-over.
+    permanent = False
+
+    def __init__(self, site: Site, first: Connection, second: Connection) -> None:
+        self._site = site
+        self.first, self.second = first, second
+        self._mutex = first.mutex
+        self._joints: dict[frozenset[tuple[str, str]], tuple[Joint, list[Stream]]] = {}
+        #: Links that something has changed for.
+        self._stirred: set[Connection] = set()
+        #: By the link that was pinged: how many pongs it must have, and which of the other's streams are sure then, if
+        #: they have not been acknowledged anew meanwhile.
+        self._pinged: dict[Connection, tuple[int, list[tuple[Stream, float]]]] = {}
+        #: Once one link is alone: how many pongs it must have, and when it has been so for long enough.
+        self._alone: tuple[int, float] | None = None
+
+    def other(self, link: Connection) -> Connection:
+        """Return the other link."""
+        return self.second if link is self.first else self.first
+
+    def stir(self, link: Connection) -> None:
+        """Something has changed on a link: have both look."""
+        with self._mutex:
+            self._stirred |= {self.first, self.second}
+        self.first.wake()
+        self.second.wake()
+
+    # ------------------------------------------------------------------ streams, under the mutex
+
+    def join(self) -> None:
+        """Begin: give every stream its twin, and every route its joint. On the first link's thread."""
+        first, second = self.first, self.second
+        for link in (first, second):
+            link.pair = self
+            link.session.mark_holes(True)
+        for stream in first.session.subscriptions:
+            stream.sure = stream.live
+            self.changed(stream)
+        for route in first.session.routes:
+            self._begin(route)
+        first.session.routes.reconnect()
+
+    def changed(self, stream: Stream) -> None:
+        """A stream of the first link is new, or its holders have changed."""
+        if stream.wanted or (stream.twin is not None and stream.twin.holders is stream.holders):
+            self.second.session.want_twin(stream)
+            if stream.twin is not None:
+                stream.twin.link = self.second
+            self.second.wake()
+
+    def leave(self, stream: Stream) -> None:
+        """A stream of the first link moves elsewhere: its twin is not wanted any more."""
+        if stream.twin is not None:
+            stream.twin.holders = []
+            self.second.session.holders_changed(stream.twin)
+            self.second.wake()
+
+    def _begin(self, route: Route) -> None:
+        """Make the joint of what the first link has brought so far."""
+        streams = route.streams
+        joint = self._joint(route.arg, streams)
+        if streams and all(stream.wire == "on" for stream in streams):
+            holes = [stream for stream in streams if stream.hole_since_ms is not None]
+            joint.begin(
+                self.first,
+                min(stream.hole_since_ms or stream.active_ms or now_ms() for stream in streams),
+                route.last,
+                holes[0].hole_cause if holes else None,
+            )
+            for stream in holes:
+                stream.hole_since_ms = None
+
+    def _joint(self, arg: Mapping[str, Any], streams: list[Stream]) -> Joint:
+        whose = streams[0].arg if len(streams) == 1 else arg
+        joint = Joint(whose, self._site.settings.markers, self._resume)
+        self._joints[identity(arg)] = (joint, streams)
+        return joint
+
+    def outlet_of(self, link: object, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
+        """Return where a link's pushes with this arg go."""
+        inner = self._site.outlet_of(streams, arg)
+        if self._site.raw is not None and streams:
+            inner = self._site.raw if inner is None else Both(self._site.raw, inner)
+        known = self._joints.get(identity(arg))
+        if known is None:
+            if inner is None:
+                return None
+            joint = self._joint(arg, streams)
+            for one in (self.first, self.second) if link is self.first else (self.second, self.first):
+                if self._are_sure(one, streams):
+                    joint.sure(one)  # it is empty: there is nothing to deliver yet
+        else:
+            joint = known[0]
+            self._joints[identity(arg)] = (joint, streams)
+        joint.outlet = inner
+        return joint.side(link)
+
+    def resubscribed(self, stream: Stream) -> None:
+        """The consumer of a stream has to begin anew."""
+        for joint, streams in self._joints.values():
+            if stream in streams or stream.twin in streams:
+                joint.renew()
+
+    def _resume(self) -> None:
+        self.first.resume()
+        self.second.resume()
+
+    # ------------------------------------------------------------------ what links tell, on their own threads
+
+    def step(self, link: Connection, now: float) -> float:
+        """Do what is due for a link; return when to be asked next."""
+        self._make_sure(link)
+        return now + SOON_S if link in self._pinged or link in self._stirred else NEVER
+
+    def link_lost(self, link: Connection) -> None:
+        """A link is gone, and all that it brought was delivered."""
+        with self._mutex:
+            self._pinged.clear()
+            self._alone = None
+            joints = [joint for joint, _ in self._joints.values()]
+            for stream in link.session.subscriptions:
+                if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.live:
+                    self.other(link).session.share_hole(stream.twin)
+        for joint in joints:
+            joint.lost(link)
+        if self.other(link).session.up:
+            link.pass_jobs(self.other(link))
+        self.stir(link)
+
+    def after_loss(self, link: Connection) -> bool:
+        """A link was lost; return whether it shall end, since the other takes its place."""
+        return False
+
+    @property
+    def caller(self) -> Connection:
+        """The link that calls go over."""
+        return self.first
+
+    def heir(self, link: Connection) -> Connection | None:
+        """Return who takes the place of a link that has ended."""
+        return None
+
+    def is_quiet(self, link: Connection) -> bool:
+        """Tell whether the loss of a link, which has just happened, is nobody's business."""
+        return False
+
+    # ------------------------------------------------------------------ inside
+
+    def _make_sure(self, link: Connection) -> None:
+        """See whether a link's pong has come; if there is something to prove, have it pinged."""
+        other = self.other(link)
+        with self._mutex:
+            target, proven = self._pinged.get(link, (0, []))
+            if proven and link.session.pongs >= target:
+                del self._pinged[link]
+                for stream, on_since in proven:
+                    stream.sure = stream.live and stream.on_since == on_since
+                joints = [joint for joint, streams in self._joints.values() if self._are_sure(other, streams)]
+            elif link in self._stirred and not proven:
+                self._stirred.discard(link)
+                self._sweep()
+                self._ask(link, other)
+                return
+            else:
+                return
+        for joint in joints:
+            joint.sure(other)
+        self.stir(link)
+
+    def _ask(self, link: Connection, other: Connection) -> None:
+        """Ping a link if it can prove something about the other one."""
+        if not link.session.up:
+            return
+        if not other.session.up:
+            for stream in link.session.subscriptions:
+                stream.sure = stream.live  # there is nobody else
+            return
+        doubtful = [stream for stream in other.session.subscriptions if stream.live and not stream.sure]
+        if doubtful and any(stream.in_flight for stream in other.session.subscriptions):
+            self._stirred.add(link)  # one ping for all: when the answers are there
+        elif doubtful:
+            self._pinged[link] = (link.session.ping(), [(stream, stream.on_since) for stream in doubtful])
+            link.wake()
+
+    def _are_sure(self, link: Connection, streams: list[Stream]) -> bool:
+        on_link = [stream if stream.link is link else stream.twin for stream in streams]
+        return bool(on_link) and all(stream is not None and stream.live and stream.sure for stream in on_link)
+
+    def _sweep(self) -> None:
+        """Forget the joints of what is not subscribed any more."""
+        known = {id(stream) for link in (self.first, self.second) for stream in link.session.subscriptions}
+        self._joints = {
+            whose: (joint, streams)
+            for whose, (joint, streams) in self._joints.items()
+            if any(id(stream) in known for stream in streams)
+        }
+
+    @property
+    def _wanted(self) -> list[Stream]:
+        return [stream for stream in self.first.session.subscriptions if stream.wanted]
+
+    @property
+    def _complete(self) -> bool:
+        """Either link has everything for sure, and no joint holds anything back. Under the mutex."""
+        return all(
+            one is not None and (one.refusal is not None or (one.live and one.sure))
+            for stream in self._wanted
+            for one in (stream, stream.twin)
+        ) and all(joint.caught_up for joint, _ in self._joints.values())
+
+    def _may_part(self, link: Connection, now: float) -> bool:
+        """Tell whether a link that is alone has brought all that the other one has."""
+        if self._alone is None and link.session.up:
+            self._alone = (link.session.ping(), now + ALONE_S)
+            link.wake()
+        if self._alone is None:
+            return False
+        pongs, at = self._alone
+        return now >= at and link.session.pongs >= pongs and self.idle
+
+    def part(self, link: Connection) -> None:
+        """End: its pushes go straight to their outlets again. On its thread; the other link's has ended."""
+        link.pair = None
+        link.session.mark_holes(False)
+        for stream in link.session.subscriptions:
+            stream.twin = None
+        link.session.routes.reconnect()
+
+    @property
+    def idle(self) -> bool:
+        """No joint has anything left to deliver."""
+        return all(joint.idle for joint, _ in self._joints.values())
+
+
+def identity(arg: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """Return what identifies the pushes of an arg; as `Route.identity`."""
+    return frozenset((name, str(value)) for name, value in arg.items())
