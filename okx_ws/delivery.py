@@ -162,7 +162,7 @@ class MessageQueue:
     def deliver(self, batch: list[bytes]) -> bool:
         """Append a batch; return whether reading must pause."""
         with self._ready:
-            if self._ended is not None:
+            if self._is_over:
                 return False
             if self._policy == "drop_newest":
                 batch = self._fitting(batch)
@@ -289,6 +289,11 @@ class MessageQueue:
                 condition.notify_all()
 
     @property
+    def _is_over(self) -> bool:
+        """It has ended for good; what ended by a failure or a refusal takes what was on its way with that."""
+        return isinstance(self._ended, (ManagerClosed, SystemExit))
+
+    @property
     def ended(self) -> OkxWsError | SystemExit | None:
         """Why nothing more will come; None while something may."""
         return self._ended
@@ -303,7 +308,7 @@ class MessageQueue:
     def reopen(self) -> None:
         """Something may come again after a failure or a refusal; after `close` or `unsubscribe` nothing does."""
         with self._ready:
-            if not isinstance(self._ended, (ManagerClosed, SystemExit)):
+            if not self._is_over:
                 self._ended = None
 
     # ------------------------------------------------------------------ out

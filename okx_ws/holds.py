@@ -184,6 +184,8 @@ class Hold:
         self._show(work)
         if self._owner.ended:
             work.error = work.error or "the link has ended"
+        elif self.stream.refusal is not None:  # who waits for its messages is told so at once
+            work.error = work.error or "it was refused when it was subscribed again"
         if work.error or now >= work.deadline or len(self._held) > MAX_HELD:
             work.error = work.error or work.doubt or "the time, or the room for what waits, was up"
             return True

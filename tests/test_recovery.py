@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from okx_ws import SubscribeError
 from okx_ws.exchange import LocalExchange
 from tests.watch import Watch, eventually
 from tests.web import http
@@ -464,3 +465,23 @@ def test_a_funding_rate_is_told_though_its_next_push_is_far(connect):
         exchange.drop()
         marker, message = rates.get(timeout=5), rates.get(timeout=5)
         assert marker["repaired"] and message["data"][0]["instId"] == "BTC-USDT-SWAP"
+
+
+@pytest.mark.parametrize("backfill", [False, True])
+def test_a_stream_that_is_refused_when_it_is_subscribed_again_ends_with_its_hole(backfill, connect):
+    """Design 2: a hole that no message will end is told in the queue, too, before the refusal."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True, backfill=backfill)
+        watch = Watch(ws)
+        trades = ws.subscribe("trades", instId="BTC-USDT", queue=True).wait()
+        last = trades.get(timeout=5)["data"][-1]
+        exchange.faults.start("refuse", what="subscribe", channel="trades")
+        exchange.drop()
+        watch.wait("subscribe_failed")
+        rest = []
+        with pytest.raises(SubscribeError):
+            rest += trades  # until the refusal is raised
+        (marker,) = [message for message in rest if message.get("event") == "gap"]
+        assert rest[-1] is marker and marker["cause"] == "disconnect" and not marker["repaired"]
+        newest = rest[-2]["data"][-1] if rest[:-1] else last
+        assert marker["since_ms"] == int(newest["ts"]) <= marker["until_ms"]

@@ -285,6 +285,7 @@ class Connection(Wishes):
     def _keep_up(self) -> float:
         self._poked = False
         try:
+            self._hand_over_marked()
             if self.keeper is not None and self.pair is None:
                 return self.keeper.upkeep(time.monotonic())
             if self.keeper is not None:
@@ -328,7 +329,9 @@ class Connection(Wishes):
                 self.changed.notify_all()
             events = self._take_events()
             urgent = session.due == 0.0
-        self._tell_all(events)
+        # A refusal ends queues: what came before it goes first.
+        refusals = [event for event in events if event.type == "subscribe_failed"]
+        self._tell_all([event for event in events if event.type != "subscribe_failed"] if refusals else events)
         if self.pair is not None and events:
             self.pair.stir(self)
         if self.site.raw is not None:
@@ -338,6 +341,7 @@ class Connection(Wishes):
             batches = [(self.site.raw, texts), *batches]
         for outlet, batch in batches:
             self.hand_over(outlet, batch)
+        self._tell_all(refusals)
         if urgent and self._app is not None:
             self._app.wire.serve_soon()
 
@@ -345,6 +349,13 @@ class Connection(Wishes):
         """Deliver messages; on the thread, outside the mutex."""
         if outlet.deliver(batch):
             self._congested.append(outlet)
+
+    def _hand_over_marked(self) -> None:
+        if self.session.marked:
+            with self.mutex:
+                batches = self.session.take_marked()
+            for outlet, batch in batches:
+                self.hand_over(outlet, batch)
 
     def control_pong(self, payload: bytes) -> None:
         """A control pong proves nothing (see `Heartbeat`), but somebody may want to know."""

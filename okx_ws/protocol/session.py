@@ -91,10 +91,10 @@ class Session:
         self.calls = Calls()
         self.routes = Routes(self.subscriptions, outlet_of)
         self._sorter = Sorter(self.routes, settings.markers, self._malformed)
-        #: Markers of holes that an acknowledgement ended.
-        self._marked: list[Batch] = []
         #: Told and not yet taken by the owner.
         self.events: list[Event] = []
+        #: Markers of holes that no message ends: an acknowledgement did, or nothing will. Not yet taken by the owner.
+        self.marked: list[Batch] = []
         #: A link is up.
         self.up = False
         #: OKX's name of the present link; None until its first event.
@@ -386,9 +386,12 @@ class Session:
         for control in controls:
             self._settle(control, now)
         self.heartbeat.life(now)
-        if self._marked:
-            batches, self._marked = batches + self._marked, []
-        return batches
+        return batches + self.take_marked() if self.marked else batches
+
+    def take_marked(self) -> list[Batch]:
+        """Hand over the markers of holes that no message ends."""
+        taken, self.marked = self.marked, []
+        return taken
 
     @property
     def messages(self) -> int:
@@ -478,7 +481,7 @@ class Session:
             self._tell("subscribed", stream)
         if stream.held and stream.hole_since_ms is not None and stream.routes:
             # What fills it need not wait for a message: there may be none for long.
-            self._marked.append((stream.routes[0].outlet, [end_hole(stream, self._now_ms)]))
+            self.marked.append((stream.routes[0].outlet, [end_hole(stream, self._now_ms)]))
 
     def _left(self, stream: Stream) -> None:
         stream.wire = "off"
@@ -604,7 +607,14 @@ class Session:
         self._fail(stream, SubscribeError(code, msg, remedy(code), stream.arg))
 
     def _fail(self, stream: Stream, error: ExchangeError) -> None:
-        """Reject a stream: its holders' `wait` raises this."""
+        """Reject a stream: its holders' `wait` raises this. A hole it has will not end with a message any more."""
+        if stream.live:
+            self._begin_hole(stream, "disconnect")
+        if stream.hole_since_ms is not None:
+            marker = end_hole(stream, self._now_ms)
+            if self._sorter.markers or stream.held:
+                self.marked += [(route.outlet, [marker]) for route in stream.routes if route.outlet is not None]
+            self._hole_over(stream, marker)
         stream.refusal = error
         self.routes.changed()
         self._tell("subscribe_failed", stream, error.code, error.msg)
