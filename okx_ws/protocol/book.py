@@ -207,7 +207,7 @@ class Book:
         else:
             self.asks.put(asks)
             self.bids.put(bids)
-        self._check_sum(row.get("checksum"), seqId, action)
+        self._check_sum(row.get("checksum"), seqId)
         if not alive:
             self.seqId, self.ts, self.state = seqId, ts, "synced"
         return "keep-alive" if alive else ("snapshot" if action == "snapshot" else "update")
@@ -220,10 +220,10 @@ class Book:
         if prevSeqId != self.seqId:
             raise BookBroken(f"a gap: prevSeqId {prevSeqId} after seqId {self.seqId}")
 
-    def _check_sum(self, offered: Any, seqId: int | None, action: str) -> None:
+    def _check_sum(self, offered: Any, seqId: int | None) -> None:
         """Compare the checksum, where one is given and nothing else proves the message, or it is wanted."""
         if not offered:  # 0 since June 2026, in other channels absent: none is given
-            if seqId is None and action == "update":
+            if seqId is None and not self._layout.whole:  # nothing would ever prove what follows it
                 raise ValueError("neither seqId nor checksum")
         elif (self._verify or seqId is None) and not self._layout.whole:
             found = self.checksum()

@@ -234,6 +234,7 @@ class Merge:
         if place == "ahead":
             out.append(edge.marker(self._arg, cause, payload, now_ms))
             self.holes += 1
+            track.hole()
         if place == "ahead" or (track.renewing and track.whole(payload)):
             track.begin(one.id, payload, out)
         elif place == "next" or not track.whole(payload):
@@ -274,6 +275,7 @@ class Merge:
             out.append(self._edge_after(out, now_ms).widened(marker, begins_here=self._cause is not None))
             self.holes += 1
             self._cause = None
+            self._track.hole()
             self._track.dropped(one.id)
 
     # ------------------------------------------------------------------ lines, inside

@@ -52,6 +52,7 @@ class Stream:
 
 class Trades(Stream):
     arg = {"channel": "trades", "instId": "BTC-USDT"}
+    late = False
     skips = 0.1
 
     def __init__(self, rng):

@@ -213,13 +213,19 @@ def test_a_checksum_of_0_is_none(checksum, verify, good):
 
 
 def test_without_numbers_a_checksum_is_the_proof():
-    """Recordings of 2021 and 2022: an update with neither cannot be proven."""
+    """Recordings of 2021 and 2022: what has neither cannot be proven, nor can what follows it."""
+
+    def signed(text):
+        good = crc32(text)
+        return good - 2**32 * (good >> 31)
+
     book = make()
-    book.apply({"action": "snapshot", "data": [row([("101", "1")])]})
-    good = crc32(b"101:2")
-    assert book.apply({"action": "update", "data": [row([("101", "2")], checksum=good - 2**32 * (good >> 31))]})
+    book.apply({"action": "snapshot", "data": [row([("101", "1")], checksum=signed(b"101:1"))]})
+    assert book.apply({"action": "update", "data": [row([("101", "2")], checksum=signed(b"101:2"))]})
     with pytest.raises(BookBroken, match="neither seqId nor checksum"):
         book.apply({"action": "update", "data": [row([("101", "3")])]})
+    with pytest.raises(BookBroken, match="neither seqId nor checksum"):
+        make().apply({"action": "snapshot", "data": [row([("101", "1")], checksum=0)]})
 
 
 # ---------------------------------------------------------------------- the chain

@@ -255,6 +255,17 @@ def test_a_trade_that_one_line_left_out_comes_late_from_the_other():
     assert lines.get("old", trade(5)) == [trade(5)]
 
 
+def test_a_trade_in_a_hole_that_was_told_stays_missing():
+    """Behind what was delivered after the hole it would be out of order."""
+    lines = Lines(TRADES, trade(1))
+    lines.lost("new", MS)
+    marker, after = lines.get("old", gaps.marker(TRADES, "disconnect", MS, MS), trade(4))
+    assert gaps.is_marker(marker) and after == trade(4)
+    lines.enter("new", MS)
+    lines.flushed("new", MS)
+    assert lines.get("new", trade(2), trade(3), trade(4), trade(5)) == [trade(5)]
+
+
 def test_trade_ids_that_begin_anew_are_believed():
     """An instrument listed again: no trade is dropped for ever, and none comes twice."""
     lines = Lines(TRADES, trade(1000), trade(1001))

@@ -73,6 +73,9 @@ class Track:
     def renew(self) -> None:
         """The consumer has to begin anew."""
 
+    def hole(self) -> None:
+        """A hole was told: the next message comes after it."""
+
     def dropped(self, line: LineId) -> None:
         """A line has ended, or has a hole."""
         if self.lead in (line, NOBODY):

@@ -17,8 +17,9 @@ TRADE_ID = re.compile(rb'"tradeId":"(\d+)"')
 class Trades(Track):
     """Trades of one instrument, whose tradeIds grow.
 
-    One that a line left out and another brings is delivered late rather than never. Ids that begin anew, lower, are
-    believed of a line that had brought all that was delivered.
+    One that a line left out and another brings is delivered late rather than never; but what lies in a hole that was
+    told stays missing, since trades behind it would be out of order. Ids that begin anew, lower, are believed of a line
+    that had brought all that was delivered.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,8 @@ class Trades(Track):
         #: Ids from here on are known one by one.
         self._floor = 0
         self._seen: dict[int | bytes, None] = {}
+        #: A hole was told, so what comes next is where to go on from.
+        self._after_hole = False
         #: The last id that each line has brought.
         self._at: dict[LineId, int] = {}
 
@@ -50,7 +53,7 @@ class Trades(Track):
         at = self._at.get(line, -1)
         self._at[line] = tradeId
         if tradeId > self._last:
-            self._last, self.lead = tradeId, line
+            self._forward(tradeId, line)
         elif tradeId < self._floor:
             if at < self._last and line != self.lead:
                 return SETTLED  # it was delivered, and forgotten since
@@ -70,12 +73,21 @@ class Trades(Track):
         if ids:
             self._at[line] = max(ids)
             if max(ids) > self._last:
-                self._last, self.lead = max(ids), line
+                self._forward(max(ids), line)
         if any(fresh):
             out.append(payload if all(fresh) else cut(payload, fresh))
             for key in keys:
                 self._remember(key)
         return SETTLED
+
+    def hole(self) -> None:
+        self._after_hole = True
+
+    def _forward(self, tradeId: int, line: LineId) -> None:
+        self._last, self.lead = tradeId, line
+        if self._after_hole:
+            self._after_hole = False
+            self._seen = {}  # `_remember` sets the floor
 
     def _known(self, key: int | bytes) -> bool:
         return key in self._seen or (isinstance(key, int) and key < self._floor)
