@@ -9,7 +9,11 @@ from typing import Any
 from . import codec, gaps
 from .tracks import LineId
 
-__all__ = ["MAX_HELD", "Edge", "Line"]
+__all__ = ["MAX_HELD", "PATIENCE_MS", "Edge", "Line"]
+
+#: Where numbers say that something before what a line brought is still under way on another, it is waited for so long:
+#: what answers pings may be quicker than what sends data. After that, it is missing.
+PATIENCE_MS = 2_000
 
 #: Messages that one line may hold. Some minutes of a busy book; beyond it, the oldest are dropped.
 MAX_HELD = 10_000
@@ -24,13 +28,16 @@ class Line:
         torn: Of that, the oldest were dropped.
         fresh: It has brought nothing yet.
         recalled: Its first message, of a channel where that may tell what happened long ago.
+        doubtful: It is joined by the owner's word; the number of its first message has to agree.
+        until_ms: It holds no longer, since the owner's word stands against numbers; Unix ms, None while it has not.
     """
 
-    __slots__ = ("fresh", "held", "id", "joined", "recalled", "torn")
+    __slots__ = ("doubtful", "fresh", "held", "id", "joined", "recalled", "torn", "until_ms")
 
     def __init__(self, id: LineId) -> None:
         self.id = id
-        self.joined = False
+        self.joined = self.doubtful = False
+        self.until_ms: int | None = None
         self.torn = False
         self.fresh = True
         self.recalled: bytes | None = None
@@ -47,7 +54,7 @@ class Line:
 
     def release(self) -> deque[bytes]:
         """Hand over what was held."""
-        held, self.held, self.torn, self.recalled = self.held, deque(), False, None
+        held, self.held, self.torn, self.recalled, self.until_ms = self.held, deque(), False, None, None
         return held
 
 

@@ -14,7 +14,8 @@ held.
     –       | `enter`                                         | → holding
     holding | it brings what was delivered, or the very next  | → joined; what it held and nobody has delivered, is
     holding | what was delivered reaches what it holds        | → joined; what it holds beyond that is delivered
-    holding | `flushed`: nothing from before it is under way  | → joined; the same
+    holding | `flushed`: nothing from before it is under way  | → joined; the same. Where numbers speak against it, it
+            |                                                 |   holds on for `PATIENCE_MS`; then a hole is told
     holding | no line is joined any more                      | → joined (the first that entered, of those that hold
             |                                                 |   something): a hole is told, unless it is the very next
     joined  | it has a hole: a marker, a number left out      | → holding, if another is joined, or can be; else the
@@ -32,7 +33,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import codec, gaps
-from .line import Edge, Line
+from .line import PATIENCE_MS, Edge, Line
 from .tracks import RESTART, SETTLED, LineId, Verdict, track_of
 
 __all__ = ["Merge"]
@@ -129,7 +130,7 @@ class Merge:
         out: list[bytes] = []
         admit = self._track.admit
         for payload in payloads:
-            if not one.joined or self._cause is not None or payload.startswith(gaps.MARKER_START):
+            if not one.joined or one.doubtful or self._cause is not None or payload.startswith(gaps.MARKER_START):
                 self._take(one, payload, out, now_ms)
             elif (verdict := admit(line, payload, out)) is not SETTLED:
                 self._unsettled(one, payload, verdict, out, now_ms)
@@ -143,14 +144,19 @@ class Merge:
 
         The owner has proved it, for instance by a ping that was sent on each joined line after `line` had entered, and
         answered: what those lines had sent before has arrived, and was given to `receive`. A line that had to drop of
-        what it held, or of a chained book (whose numbers are the only proof), goes on holding.
+        what it held, or of a chained book (whose numbers are the only proof), goes on holding. So does, for a while,
+        one whose first message is not the next by its number.
         """
         one = self._lines.get(line)
         out: list[bytes] = []
         if one is not None and not one.joined and not one.torn and not self._track.chained:
             if one.recalled is not None and self._edge_after(out, now_ms).is_before(one.recalled):
                 one.held.appendleft(one.recalled)
-            self._free(one, out, now_ms)
+            if self._track.counted and one.held and self._track.place(one.held[0]) == "ahead":
+                one.until_ms = now_ms + PATIENCE_MS
+            else:
+                one.doubtful = not one.held
+                self._free(one, out, now_ms)
         return self._settled(out, now_ms)
 
     def lost(self, line: LineId, now_ms: int, cause: str = "disconnect") -> list[bytes]:
@@ -196,6 +202,8 @@ class Merge:
             self._prove(one, payload, out, now_ms)
         elif self._cause is not None:
             self._resume(one, payload, out, now_ms)
+        elif one.doubtful:
+            self._confirm(one, payload, out, now_ms)
         else:
             verdict = self._track.admit(one.id, payload, out)
             if verdict is not SETTLED:
@@ -214,6 +222,8 @@ class Merge:
             if track.whole(payload):
                 one.release()  # nobody will need what came before it
             one.hold(payload)
+            if one.until_ms is not None and now_ms >= one.until_ms:
+                self._promote(one, "sequence", out, now_ms)
         else:
             items = self._join(one)
             # What preceded was delivered: by the first line, before it entered. Or it is missing there, and comes late.
@@ -221,6 +231,17 @@ class Merge:
                 self._take(one, item, out, now_ms)
             if place == "next" or not track.whole(payload):
                 self._take(one, payload, out, now_ms)
+
+    def _confirm(self, one: Line, payload: bytes, out: list[bytes], now_ms: int) -> None:
+        """Take the first message of a line that had brought nothing when it joined."""
+        one.doubtful = False
+        if self._track.counted and self._track.place(payload) == "ahead":
+            if self._alone():
+                self._cause = "sequence"
+            else:
+                self._part(one)
+                one.until_ms = now_ms + PATIENCE_MS
+        self._take(one, payload, out, now_ms)
 
     def _resume(self, one: Line, payload: bytes, out: list[bytes], now_ms: int) -> None:
         """Take the first message of a line that leads since the last joined one has ended."""
@@ -291,7 +312,7 @@ class Merge:
 
     def _part(self, one: Line) -> None:
         """A joined line is not proven to continue any more; others are, or will be."""
-        one.joined = one.fresh = False
+        one.joined = one.fresh = one.doubtful = False
         self._holding += 1
         self._track.dropped(one.id)
 

@@ -635,3 +635,38 @@ def test_every_captured_stream_survives_two_lines(frames):
             got += merge.receive("first", payloads[n : n + 1], MS)
             got += merge.receive("second", payloads[max(0, n - 3) : max(0, n - 2)], MS)
         assert got == payloads
+
+
+# ---------------------------------------------------------------------- a pong that is quicker than data
+
+
+def test_trades_that_are_not_the_next_wait_for_those_before_them():
+    """The other link's pong has come, and its data has not: the numbers know better."""
+    lines = Lines(TRADES, trade(1))
+    assert lines.get("new", trade(4)) == [] == lines.flushed("new", MS) and not lines.caught_up
+    assert lines.get("old", trade(2)) == [trade(2)] and not lines.caught_up
+    assert lines.get("old", trade(3)) == [trade(3), trade(4)] and lines.caught_up
+    assert lines.get("old", trade(4)) == [] and lines.get("new", trade(5)) == [trade(5)]
+
+
+def test_what_does_not_come_in_time_is_told_to_be_missing():
+    """The other line has lost it, and does not know."""
+    lines = Lines(TRADES, trade(1))
+    lines.get("new", trade(4))
+    lines.flushed("new", MS)
+    told, *rest = lines.receive("new", [trade(5)], MS + 2000)
+    assert gaps.is_marker(told) and rest == [trade(4), trade(5)] and lines.caught_up
+    assert lines.get("old", trade(2), trade(5)) == [] and lines.get("old", trade(6)) == [trade(6)]
+
+
+def test_a_line_that_joined_empty_has_to_begin_with_the_next():
+    """Of a quiet instrument: it is joined, so that the other may go; its first message is looked at."""
+    lines = Lines(TRADES, trade(1))
+    assert lines.flushed("new", MS) == [] and lines.caught_up
+    assert lines.get("new", trade(4)) == [] and not lines.caught_up
+    assert lines.get("old", trade(2, 3, 4)) == [trade(2, 3, 4)] and lines.caught_up
+    alone = Lines(TRADES, trade(1))
+    alone.flushed("new", MS)
+    alone.lost("old", MS)
+    told, rest = alone.get("new", trade(4))
+    assert gaps.is_marker(told) and rest == trade(4)

@@ -43,11 +43,13 @@ class Track:
         lead: The line that delivered last, or `NOBODY`; None if it has ended or has a hole.
         recalling: The first push of a line may tell what happened long ago.
         chained: Only its own numbers prove that a message continues what was delivered.
+        counted: Its numbers grow by one, as far as is known: they tell whether a message is the next.
         renewing: The next whole message is to be delivered, whoever brings it.
     """
 
     recalling = False
     chained = False
+    counted = False
     renewing = False
 
     def __init__(self) -> None:

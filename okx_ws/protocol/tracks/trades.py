@@ -33,6 +33,11 @@ class Trades(Track):
         #: The last id that each line has brought.
         self._at: dict[LineId, int] = {}
 
+    @property
+    def counted(self) -> bool:  # type: ignore[override]  # from the first one on
+        """The last id is known."""
+        return self._last >= 0
+
     def place(self, payload: bytes) -> Place:
         ids = TRADE_ID.findall(payload)
         if not ids:
