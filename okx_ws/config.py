@@ -149,7 +149,8 @@ class Credentials:
         if isinstance(value, str):
             return self.blot(value)
         if isinstance(value, dict):
-            return {k: "***" if self and k in LOGIN_NAMES else self.blot_frame(v) for k, v in value.items()}
+            secret = LOGIN_NAMES if self else ()
+            return {self.blot(str(k)): "***" if k in secret else self.blot_frame(v) for k, v in value.items()}
         return [self.blot_frame(item) for item in value] if isinstance(value, list) else value
 
     def __repr__(self) -> str:

@@ -102,7 +102,9 @@ class Reporter:
 
     def tell(self, event: Event) -> None:
         """Stamp an event, log it, and queue it for the event handlers."""
-        event = replace(event, at_ms=time.time_ns() // 1_000_000)
+        blot = self._credentials.blot_frame  # whatever a server repeats, and wherever
+        told = {name: blot(getattr(event, name)) for name in ("code", "msg", "conn_id", "arg")}
+        event = replace(event, at_ms=time.time_ns() // 1_000_000, **told)
         self._log(event)
         for sink in self._handlers:
             self.thread.post(sink, event)
