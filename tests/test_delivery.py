@@ -115,12 +115,12 @@ def test_a_sleeping_reader_is_woken(make):
 
 
 def test_readers_drain_before_they_are_told_the_end(make):
-    """Design 4.6: what is queued is delivered, then the reason."""
+    """Design 4.6: what is queued is delivered, what came with the end too, then the reason."""
     q = make()
     q.deliver([payload(1)])
     q.end(ConnectionLost("gone"))
     q.deliver([payload(2)])
-    assert q.take()["data"][0] == 1
+    assert [q.take()["data"][0] for _ in range(2)] == [1, 2]
     for _ in range(2):
         with pytest.raises(ConnectionLost, match="gone"):
             q.take()

