@@ -102,9 +102,9 @@ class Reporter:
 
     def tell(self, event: Event) -> None:
         """Stamp an event, log it, and queue it for the event handlers."""
-        blot = self._credentials.blot_frame  # whatever a server repeats, and wherever
-        told = {name: blot(getattr(event, name)) for name in ("code", "msg", "conn_id", "arg")}
-        event = replace(event, at_ms=time.time_ns() // 1_000_000, **told)
+        blot = self._credentials.blot_frame  # a server's words; its texts and args are blotted where they come in
+        code, conn_id = blot(event.code), blot(event.conn_id)
+        event = replace(event, at_ms=time.time_ns() // 1_000_000, code=code, conn_id=conn_id)
         self._log(event)
         for sink in self._handlers:
             self.thread.post(sink, event)

@@ -412,12 +412,13 @@ class Session:
         elif kind == "over":
             self._hole_over(*content)
         elif kind == "unmatched":
+            arg = self._credentials.blot_frame(content)
             self.events.append(
-                Event("unmatched", self.endpoint, content, msg="data for no subscription", conn_id=self.conn_id)
+                Event("unmatched", self.endpoint, arg, msg="data for no subscription", conn_id=self.conn_id)
             )
         else:
             self.malformed += 1
-            arg = codec.data_head_arg(content.partition(codec.HEAD_END)[0])
+            arg = self._credentials.blot_frame(codec.data_head_arg(content.partition(codec.HEAD_END)[0]))
             told = f"{why}: {first_words(content, self._credentials)!r}"
             self.events.append(Event("malformed", self.endpoint, arg, msg=told, conn_id=self.conn_id))
 
@@ -433,7 +434,8 @@ class Session:
     def _late_reply(self, message: dict[str, Any]) -> None:
         """An answer to a call that is over: its outcome was told as unknown, and now it is known."""
         code = str(message.get("code", ""))
-        told = f"the answer to {message.get('op', 'a call')} {message['id']} came when its call was over"
+        op = self._credentials.blot(str(message.get("op", "a call")))
+        told = f"the answer to {op} {message['id']} came when its call was over"
         data = self._credentials.blot_frame(message)
         self.events.append(Event("late_reply", self.endpoint, code=code, msg=told, conn_id=self.conn_id, data=data))
 
