@@ -5,6 +5,7 @@ import pytest
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
 from tests.net.test_handover import conn_id, handed_over
+from tests.net.test_redundancy import whole
 from tests.watch import eventually
 
 
@@ -45,3 +46,22 @@ def test_a_repair_after_a_hand_over_knows_what_was_open_before_it(connect, monke
         eventually(lambda: len(got) == 5, timeout=10)
         canceled = [row["clOrdId"] for m in got[3:] for row in m["data"] if row["state"] == "canceled"]
         assert canceled == ["before", "during"]
+
+
+def test_a_book_that_is_subscribed_again_at_once_begins_with_a_snapshot(connect):
+    """On two links, too, of which one may have left, and the other not yet: whoever reads begins anew."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True, redundancy=2)
+        subscription = ws.subscribe("books", instId="BTC-USDT", queue=True).wait(5)
+        whole(ws)
+
+        def asked():
+            return sum(len(desk.requests) for desk in exchange.desks)
+
+        for _ in range(10):
+            before = asked()
+            subscription.unsubscribe()
+            eventually(lambda before=before: asked() > before)
+            subscription = ws.subscribe("books", instId="BTC-USDT", queue=True).wait(5)
+            actions = [subscription.get(timeout=5)["action"] for _ in range(3)]
+            assert "snapshot" in actions, actions
