@@ -338,6 +338,10 @@ class Subscriptions:
         """Return the streams that acks and pushes with this key belong to."""
         return list(self._by_key.get(key, ()))
 
+    def has_key(self, key: frozenset[tuple[str, Any]]) -> bool:
+        """Tell whether there are any."""
+        return key in self._by_key
+
     def link_lost(self) -> list[Stream]:
         """Turn every wire off; forget and return the streams that nobody wants."""
         gone = [stream for stream in self if not stream.holders]
