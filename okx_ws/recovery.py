@@ -89,7 +89,6 @@ class Recovery:
         #: Nothing more will come.
         self.ended = False
         self._holds: dict[Stream, Hold] = {}
-        self._memories: dict[Stream, OrderMemory] = {}
         self._answers: deque[tuple[Callable[[list[Any] | OkxWsError], None], list[Any] | OkxWsError]] = deque()
 
     # ------------------------------------------------------------------ outlets
@@ -106,10 +105,7 @@ class Recovery:
             for stream in streams:
                 self._forget(stream)
             return whole
-        for stream in streams:
-            if stream.arg["channel"] == "orders" and wants_repair(stream):
-                direct = Remembering(direct, self.memory_of(stream))
-                break
+        direct = self.learning(streams, direct)
         for stream in streams:
             hold = self._holds.get(stream)
             if hold is None and stream.hole_since_ms is not None and wants_repair(stream) and can_repair(stream.arg):
@@ -120,13 +116,25 @@ class Recovery:
                 return FanOut([*prompt, hold]) if prompt else hold
         return FanOut([*prompt, direct]) if prompt else direct
 
+    def learning(self, streams: list[Stream], outlet: Outlet) -> Outlet:
+        """Return an outlet that learns on the way what later repairs need to know. Under the connection's mutex."""
+        for stream in streams:
+            if self._on and stream.arg["channel"] == "orders" and wants_repair(stream):
+                return Remembering(outlet, self.memory_of(stream))
+        return outlet
+
     def memory_of(self, stream: Stream) -> OrderMemory:
-        """Return what is known of a stream's open orders."""
-        return self._memories.setdefault(stream, OrderMemory())
+        """Return what is known of a stream's open orders, and of its twin's."""
+        if stream.memory is None:
+            stream.memory = OrderMemory() if stream.twin is None else stream.twin.memory or OrderMemory()
+        if stream.twin is not None:
+            stream.twin.memory = stream.memory
+        memory: OrderMemory = stream.memory
+        return memory
 
     def _forget(self, stream: Stream) -> None:
         self._holds.pop(stream, None)
-        self._memories.pop(stream, None)
+        stream.memory = None
         stream.held = False
 
     @property

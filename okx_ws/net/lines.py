@@ -116,6 +116,8 @@ class Lines:
             line = self._line_of(stream)
             line.unsubscribe(stream, holder)
             self._changed(line, stream)
+            if line.pair is not None and not stream.holders:
+                line.pair.resubscribed(stream)  # who wants it again begins anew, though one link may never have left
 
     def resubscribe(self, stream: Stream) -> bool:
         """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""

@@ -121,6 +121,8 @@ class Pair:
     def outlet_of(self, link: object, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
         """Return where a link's pushes with this arg go."""
         inner = self._site.outlet_of(streams, arg)
+        if inner is not None and self.first.keeper is not None:
+            inner = self.first.keeper.learning(streams, inner)  # a hand-over must not forget what is open
         if self._site.raw is not None and streams:
             inner = self._site.raw if inner is None else Both(self._site.raw, inner)
         known = self._joints.get(identity(arg))

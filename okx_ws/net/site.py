@@ -48,6 +48,9 @@ class Keeper(Protocol):
     def outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
         """Make the outlet of a route, instead of the site's `outlet_of`."""
 
+    def learning(self, streams: list[Stream], outlet: Outlet) -> Outlet:
+        """Return an outlet that learns on the way to this one, while two links carry the subscriptions."""
+
     def upkeep(self, now: float) -> float:
         """Do what is to be done; return when to be called again (monotonic).
 

@@ -17,6 +17,9 @@ from .subscriptions import Stream, Subscriptions
 
 __all__ = ["DEPTH_PER_LINK", "Load", "excess", "place"]
 
+#: What tells args apart for OKX: see `arg_key`.
+Key = frozenset[tuple[str, Any]]
+
 #: OKX recommends fewer than 30 depth channels on a connection (OKX v5 docs, "Order book channel", read June 2026).
 DEPTH_PER_LINK = 29
 
@@ -42,10 +45,9 @@ class Load:
             self._depth = sum(is_depth(stream.arg["channel"]) for stream in self._known)
         return self._depth
 
-    def has_key(self, arg: Mapping[str, str]) -> bool:
-        """Tell whether this arg is here, or one with the same key."""
-        key = arg_key(arg)
-        return key in self._coming or bool(self._known.with_key(key))
+    def has_key(self, key: Key) -> bool:
+        """Tell whether an arg with this key is here, or is about to come."""
+        return key in self._coming or self._known.has_key(key)
 
     def has_channel(self, channel: str) -> bool:
         """Tell whether something of this channel is here."""
@@ -59,12 +61,12 @@ class Load:
         """Return what is compared to find the line that has the least to do."""
         return (self.depth if depth else 0, self.number)
 
-    def add(self, arg: Mapping[str, str]) -> None:
+    def add(self, arg: Mapping[str, str], key: Key) -> None:
         """One more comes."""
         if is_depth(arg["channel"]):
             self._depth = self.depth + 1
         self.number += 1
-        self._coming |= {arg_key(arg), arg["channel"]}
+        self._coming |= {key, arg["channel"]}
 
 
 def stays_together(channel: str, login: bool) -> bool:
@@ -80,34 +82,42 @@ def place(args: Iterable[tuple[Mapping[str, str], bool]], loads: list[Load], lim
         loads: The lines there are.
         limit: How many subscriptions one may carry.
     """
-    wanted = list(args)
-    new = [arg["channel"] for arg, login in wanted if _home(arg, login, loads) is None]
+    wanted = [(arg, login, arg_key(arg)) for arg, login in args]
+    homes = {key: _home(arg, login, key, loads) for arg, login, key in wanted}
+    new = [arg["channel"] for arg, _, key in wanted if homes[key] is None]
     books = sum(map(is_depth, new))
     needed = -(-(sum(load.number for load in loads) + len(new)) // limit) if new else 0
     if books:
         needed = max(needed, -(-(sum(load.depth for load in loads) + books) // DEPTH_PER_LINK))
     loads += [Load() for _ in range(needed - len(loads))]
-    return [_place_one(arg, login, loads, limit) for arg, login in wanted]
+    places = []
+    for arg, login, key in wanted:
+        place = homes[key] or _place_one(arg, login, loads, limit)
+        homes[key] = place
+        if not place.has_key(key):
+            place.add(arg, key)
+        places.append(place)
+    return places
 
 
-def _home(arg: Mapping[str, str], login: bool, loads: list[Load]) -> Load | None:
+def _home(arg: Mapping[str, str], login: bool, key: Key, loads: list[Load]) -> Load | None:
     """Return where an arg belongs, however much there is already; None if it may go anywhere."""
-    found = next((load for load in loads if load.has_key(arg)), None)
+    found = next((load for load in loads if load.has_key(key)), None)
     if found is None and stays_together(arg["channel"], login):
         found = next((load for load in loads if load.has_channel(arg["channel"])), None)
     return found
 
 
 def _place_one(arg: Mapping[str, str], login: bool, loads: list[Load], limit: int) -> Load:
-    found = _home(arg, login, loads)
+    """Return where an arg goes that is nowhere yet."""
+    together = stays_together(arg["channel"], login)  # another one of its channel may have come meanwhile
+    found = next((load for load in loads if together and load.has_channel(arg["channel"])), None)
     if found is None:
         depth = is_depth(arg["channel"])
         fitting = [load for load in loads if load.has_room(depth, limit)]
         if not fitting:
             loads += (fitting := [Load()])
         found = min(fitting, key=lambda load: load.weight(depth))
-    if not found.has_key(arg):
-        found.add(arg)
     return found
 
 

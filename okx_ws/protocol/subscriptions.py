@@ -59,6 +59,8 @@ class Stream:
         snapshot_by: Until then (monotonic), if one is awaited.
         broken: An order book has told that it broke, and has the stream asked for anew.
         alone: Ask for it in a request of its own: which of several was refused could not be told.
+        memory: What was learnt from its messages, for repairs; it goes from link to link with it, and its twin has the
+            same. Opaque here.
         max_silence: Seconds without a message until it counts as stalled; None: it may be silent for ever.
         stalls: Stalls in a row, without a message in between.
         stalled_at: When it was last found stalled (monotonic).
@@ -96,6 +98,7 @@ class Stream:
         "key",
         "link",
         "max_silence",
+        "memory",
         "needs_login",
         "not_before",
         "on_since",
@@ -130,6 +133,7 @@ class Stream:
         self.snapshot_s = self.snapshot_by = float("inf")
         self.alone = False
         self.guessed = False
+        self.memory: Any = None
         self.max_silence: float | None = None
         self.stalls = 0
         self.stalled_at = 0.0
@@ -333,6 +337,10 @@ class Subscriptions:
     def with_key(self, key: frozenset[tuple[str, Any]]) -> list[Stream]:
         """Return the streams that acks and pushes with this key belong to."""
         return list(self._by_key.get(key, ()))
+
+    def has_key(self, key: frozenset[tuple[str, Any]]) -> bool:
+        """Tell whether there are any."""
+        return key in self._by_key
 
     def link_lost(self) -> list[Stream]:
         """Turn every wire off; forget and return the streams that nobody wants."""

@@ -1,0 +1,67 @@
+"""Two links at once, and what else goes on: repairs that come later, subscriptions that end and begin again."""
+
+import pytest
+
+from okx_ws.exchange import LocalExchange
+from okx_ws.net import pairs
+from tests.net.test_handover import conn_id, handed_over
+from tests.net.test_redundancy import whole
+from tests.watch import eventually
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """On loopback no connection lags behind another for seconds."""
+    monkeypatch.setattr(pairs, "ALONE_S", 0.05)
+
+
+def place(ws, clOrdId):
+    ws.place_order(
+        instId="BTC-USDT", tdMode="cash", side="buy", ordType="limit", px="20000", sz="0.001", clOrdId=clOrdId
+    )
+
+
+def test_a_repair_after_a_hand_over_knows_what_was_open_before_it(connect, monkeypatch):
+    """Orders of before and during a hand-over that are canceled while there is no link are told, each once."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True, **exchange.credentials)
+        got = []
+        ws.subscribe("orders", instType="ANY", handler=got.append).wait(5)
+        place(ws, "before")
+        eventually(lambda: len(got) == 1)
+        first = conn_id(ws, "private")
+        monkeypatch.setattr(pairs, "ALONE_S", 1.0)  # time to place one while both live
+        assert ws.rotate("private") == 1
+        eventually(lambda: ws._lines["private"].lines[0].pair is not None)
+        place(ws, "during")
+        eventually(lambda: len(got) == 2)
+        handed_over(ws, first, "private")
+        refused = exchange.faults.start("refuse", what="connect")
+        exchange.drop("private")
+        eventually(lambda: ws.stats()["endpoints"]["private"]["state"] != "up")
+        for clOrdId in ("before", "during"):
+            ws.rest.post("/api/v5/trade/cancel-order", {"instId": "BTC-USDT", "clOrdId": clOrdId})
+        refused.stop()
+        eventually(lambda: any(message.get("event") == "gap" for message in got), timeout=10)
+        eventually(lambda: len(got) == 5, timeout=10)
+        canceled = [row["clOrdId"] for m in got[3:] for row in m["data"] if row["state"] == "canceled"]
+        assert canceled == ["before", "during"]
+
+
+def test_a_book_that_is_subscribed_again_at_once_begins_with_a_snapshot(connect):
+    """On two links, too, of which one may have left, and the other not yet: whoever reads begins anew."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True, redundancy=2)
+        subscription = ws.subscribe("books", instId="BTC-USDT", queue=True).wait(5)
+        whole(ws)
+
+        def asked():
+            return sum(len(desk.requests) for desk in exchange.desks)
+
+        for _ in range(10):
+            before = asked()
+            subscription.unsubscribe()
+            eventually(lambda before=before: asked() > before)
+            subscription = ws.subscribe("books", instId="BTC-USDT", queue=True).wait(5)
+            actions = [subscription.get(timeout=5)["action"] for _ in range(3)]
+            assert "snapshot" in actions, actions
