@@ -286,6 +286,8 @@ class Merge:
         if not one.joined:
             one.hold(marker)
             return
+        if one.doubtful and not self._alone():
+            return  # from before it began, which others cover
         heir = self._heir()
         if not self._alone():
             self._part(one)
@@ -295,7 +297,7 @@ class Merge:
         else:
             out.append(self._edge_after(out, now_ms).widened(marker, begins_here=self._cause is not None))
             self.holes += 1
-            self._cause = None
+            self._cause, one.doubtful = None, False
             self._track.hole()
             self._track.dropped(one.id)
 

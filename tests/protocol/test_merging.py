@@ -670,3 +670,12 @@ def test_a_line_that_joined_empty_has_to_begin_with_the_next():
     alone.lost("old", MS)
     told, rest = alone.get("new", trade(4))
     assert gaps.is_marker(told) and rest == trade(4)
+
+
+def test_a_hole_from_before_a_line_began_does_not_part_it():
+    """It joined by the owner's word, so others have what it lacks: nobody would give that word a second time."""
+    tickers = {"channel": "tickers", "instId": "BTC-USDT"}
+    lines = Lines(tickers, push(tickers, {"ts": str(MS)}))
+    assert lines.flushed("new", MS) == []
+    first = push(tickers, {"ts": str(MS + 1)})
+    assert lines.get("new", gaps.marker(tickers, "disconnect", MS, MS), first) == [first] and lines.caught_up
