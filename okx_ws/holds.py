@@ -302,8 +302,17 @@ class Hold:
         """Nothing waits here."""
         return self.work is None and not self._held
 
-    def is_settled(self, now: float) -> bool:
-        """Tell whether messages need not come through here any more."""
+    @property
+    def last(self) -> bytes | None:
+        """The newest message that was handed on, or came before the hole."""
+        return self._last
+
+    def may_go(self, now: float) -> bool:
+        """Tell whether nothing waits here, nor is under way that was told already."""
         if not self.is_idle or (self.stream.hole_since_ms is not None and self.stream.link is self._owner.link):
             return False
-        return self._past is None or (now > self._past_until and not self._past.repair.awaits)
+        return self._past is None or now > self._past_until
+
+    def is_settled(self, now: float) -> bool:
+        """Tell whether messages need not come through here any more: the first one has been looked at, too."""
+        return self.may_go(now) and (self._past is None or not self._past.repair.awaits)

@@ -137,10 +137,17 @@ class Recovery:
         stream.memory = None
         stream.held = False
 
-    @property
-    def idle(self) -> bool:
-        """Nothing is held back. Under the connection's mutex."""
-        return not self._holds
+    def depart(self, now: float) -> bool:
+        """Let go of holds in which nothing waits, since the link is to be handed over; return whether none is left.
+
+        What was handed on last is what the new link has to go on from. On the link's thread.
+        """
+        with self.link.mutex:
+            for stream, hold in [pair for pair in self._holds.items() if pair[1].may_go(now)]:
+                for route in stream.routes:
+                    route.last = hold.last or route.last
+                self._let_go(stream)
+            return not self._holds
 
     # ------------------------------------------------------------------ the link's thread
 
@@ -174,10 +181,13 @@ class Recovery:
         if settled:
             with self.link.mutex:
                 for stream in settled:
-                    self._holds.pop(stream, None)
-                    if stream.link is self.link:  # else it has moved to another link, which holds it now
-                        stream.held = False
-                        self.link.session.routes.reconnect([stream])
+                    self._let_go(stream)
+
+    def _let_go(self, stream: Stream) -> None:
+        self._holds.pop(stream, None)
+        if stream.link is self.link:  # else it has moved to another link, which holds it now
+            stream.held = False
+            self.link.session.routes.reconnect([stream])
 
     def _outlet_without_link(self, stream: Stream) -> Outlet | None:
         """Return where a stream's messages go; None while some are held that come first."""

@@ -39,6 +39,9 @@ DATA_START = b'{"arg":{'
 #: subscribes something else next.
 LINGER_S = 30.0
 
+#: A link that is to be handed over looks so often whether the repairs on it are over.
+DEPART_S = 0.1
+
 
 class Connection(Wishes):
     """One link of an endpoint.
@@ -393,7 +396,9 @@ class Connection(Wishes):
         if due and (self.pair is None or self.pair.permanent or self.pair.first is self):  # else a little later
             self.session.notice, self._old_at = False, now + (self._settings.max_link_age or float("inf"))
             self._owner.hand_over(self)
-        if self.departing and (self.keeper is None or self.keeper.idle):  # else when what is held back is delivered
+        if self.departing and self.keeper is not None and not self.keeper.depart(now):
+            return now + DEPART_S  # when what is held back is delivered
+        if self.departing:
             self._owner.begin_hand_over(self)
         return float("inf") if self.pair is None else self.pair.step(self, now)
 

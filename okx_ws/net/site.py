@@ -41,9 +41,8 @@ class Wish(NamedTuple):
 class Keeper(Protocol):
     """What keeps the streams of a connection without holes: `Recovery`."""
 
-    @property
-    def idle(self) -> bool:
-        """It holds nothing back. Under the mutex."""
+    def depart(self, now: float) -> bool:
+        """Let go of what need not be held back, since the link is to be handed over; return whether that is all."""
 
     def outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
         """Make the outlet of a route, instead of the site's `outlet_of`."""

@@ -6,7 +6,8 @@ from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
 from tests.net.test_handover import conn_id, handed_over
 from tests.net.test_redundancy import whole
-from tests.watch import eventually
+from tests.verify import Verifier
+from tests.watch import Watch, eventually
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +66,24 @@ def test_a_book_that_is_subscribed_again_at_once_begins_with_a_snapshot(connect)
             subscription = ws.subscribe("books", instId="BTC-USDT", queue=True).wait(5)
             actions = [subscription.get(timeout=5)["action"] for _ in range(3)]
             assert "snapshot" in actions, actions
+
+
+def test_a_repaired_instrument_that_stays_silent_does_not_hold_up_a_hand_over(connect):
+    """Acceptance 42, after a loss: nothing waits in the repair, and the new link goes on from what REST had told."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True)
+        watch, verifier = Watch(ws), Verifier()
+        for instId in ("BTC-USDT", "ETH-USDT"):
+            ws.subscribe("trades", instId=instId, handler=verifier.take).wait(5)
+        eventually(lambda: verifier.seen["trades"] > 20)
+        stall = exchange.faults.start("stall", channel="trades", instId="ETH-USDT")
+        exchange.drop("public")
+        watch.wait("repaired", timeout=10, arg={"channel": "trades", "instId": "ETH-USDT"})
+        first = conn_id(ws)
+        assert ws.rotate() == 1
+        handed_over(ws, first)
+        stall.stop()
+        seen = verifier.seen["trades"]
+        eventually(lambda: verifier.seen["trades"] > seen + 20)
+        # What the exchange left out in the stall nobody can know of; but nothing comes twice, or out of order.
+        assert all(key[1] == "ETH-USDT" and int(row["tradeId"]) > last for key, last, row in verifier.faults)
