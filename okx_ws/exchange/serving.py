@@ -29,6 +29,9 @@ from .rest_server import HttpServer
 __all__ = ["PATHS", "Serving"]
 
 log = logging.getLogger("okx_ws.exchange.server")
+#: At DEBUG, websockets writes every frame, a login with its key too.
+frames = logging.getLogger("okx_ws.exchange.server.websockets")
+frames.setLevel(logging.INFO)
 
 PATHS = {f"/ws/v5/{endpoint}": endpoint for endpoint in ("public", "private", "business")}
 
@@ -131,7 +134,7 @@ class Serving:
             max_size=REQUEST_BYTES,
             ping_interval=None,  # OKX sends no control pings on its JSON endpoints
             close_timeout=CLOSE_S,
-            logger=logging.getLogger("okx_ws.exchange.server.websockets"),
+            logger=frames,
         )
 
     async def _listen_rest(self, port: int) -> asyncio.Server:

@@ -214,3 +214,16 @@ def test_a_world_that_outlives_its_options_goes_on():
         if market.instrument.instType == "OPTION":
             assert summary_row(world, market)["delta"]
     assert position_rows(Account(), world, {"instType": "ANY"})
+
+
+def test_no_key_appears_in_the_exchanges_own_log(caplog):
+    """Acceptance 94: at no level; the library under it would write every frame."""
+    with caplog.at_level(1), LocalExchange() as exchange, talk(exchange, "private") as client:
+        client.login(exchange.accounts[0])
+        client.subscribe({"channel": "account"})
+    told = [
+        record.getMessage() for record in caplog.records if record.name.startswith("okx_ws")
+    ]  # the client has its own
+    assert told
+    for secret in exchange.credentials.values():
+        assert not any(secret in text for text in told)
