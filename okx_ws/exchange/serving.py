@@ -31,7 +31,7 @@ __all__ = ["PATHS", "Serving"]
 log = logging.getLogger("okx_ws.exchange.server")
 #: At DEBUG, websockets writes every frame, a login with its key too.
 frames = logging.getLogger("okx_ws.exchange.server.websockets")
-frames.setLevel(logging.INFO)
+frames.addFilter(lambda record: record.levelno > logging.DEBUG)
 
 PATHS = {f"/ws/v5/{endpoint}": endpoint for endpoint in ("public", "private", "business")}
 
