@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from .config import Settings
@@ -160,10 +159,11 @@ class Turn:
 
     def __init__(self, resume: Callable[[], None]) -> None:
         self._resume = resume
+        #: Held by who works; taken without waiting, and not again from inside.
+        self._working = threading.Lock()
+        self._waiting: deque[tuple[Callable[..., None], Any, int]] = deque()
+        #: Guards the weight of what waits.
         self._lock = threading.RLock()
-        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
-        self._busy = False
-        #: The weight of what waits.
         self._weight = 0
 
     @property
@@ -171,37 +171,37 @@ class Turn:
         """More waits than shall be kept: who brings it pauses."""
         return self._weight > MAX_WAITING
 
-    def take(self, work: Callable[[], None], weight: int = 0) -> None:
-        """Have `work` done, now or by the thread that is working; it does not raise."""
-        with self._lock:
-            if self._busy:
-                self._waiting.append((work, weight))
+    def take(self, work: Callable[..., None], what: Any = (), weight: int = 0) -> None:
+        """Have `work(*what)` done, now or by the thread that is working; it does not raise."""
+        if self._working.acquire(blocking=False):
+            try:
+                self._catch_up()
+                work(*what)
+                self._catch_up()
+            finally:  # a bug of ours must not keep the others from working for good
+                self._working.release()
+        else:
+            with self._lock:
+                self._waiting.append((work, what, weight))
                 self._weight += weight
-                return
-            self._busy = True
-        try:
-            work()
-            while self._waiting or not self._end():
-                self._next()()
-        except BaseException:  # a bug of ours must not keep the others from working for good
-            self._busy = False
-            raise
+        # Whoever worked may have looked for the last time just before.
+        while self._waiting and self._working.acquire(blocking=False):
+            try:
+                self._catch_up()
+            finally:
+                self._working.release()
 
-    def _next(self) -> Callable[[], None]:
-        with self._lock:
-            work, weight = self._waiting.popleft()
-            was_full = self.full
-            self._weight -= weight
-            room = was_full and not self.full
-        if room:
-            self._resume()
-        return work
-
-    def _end(self) -> bool:
-        """Stop working, unless something has come; return whether it has ended."""
-        with self._lock:
-            self._busy = bool(self._waiting)
-            return not self._busy
+    def _catch_up(self) -> None:
+        """Do what others have brought meanwhile."""
+        while self._waiting:
+            with self._lock:
+                work, what, weight = self._waiting.popleft()
+                was_full = self.full
+                self._weight -= weight
+                room = was_full and not self.full
+            if room:
+                self._resume()
+            work(*what)
 
 
 class InlineSink(HandlerSink):
@@ -221,8 +221,9 @@ class InlineSink(HandlerSink):
 
     def deliver(self, batch: list[bytes]) -> bool:
         """Call the handler with each message."""
-        self.turn.take(partial(self.feed, batch), len(batch))
-        return self.turn.full
+        turn = self.turn
+        turn.take(self.feed, (batch,), len(batch))
+        return turn.full
 
 
 class RawSink(InlineSink):

@@ -250,7 +250,7 @@ def test_links_take_turns_at_an_inline_handler():
     busy = threading.Thread(target=turn.take, args=(work,))
     busy.start()
     assert entered.wait(5)
-    turn.take(lambda: got.append("second"), MAX_WAITING + 1)
+    turn.take(got.append, ("second",), MAX_WAITING + 1)
     turn.take(lambda: got.append("third"))
     assert got == [] and turn.full
     go_on.set()

@@ -276,7 +276,7 @@ class FrameReader(DispatcherBase):
             whole = self._split() if self._fragmented is None else []
             if whole:
                 self._hand_on(whole, TEXT)
-            if self._needs_library():
+            if wire.position < len(wire.buffer) and self._needs_library():
                 loss = self._library_frame(ws)
                 if loss is not None:
                     return loss
@@ -307,11 +307,9 @@ class FrameReader(DispatcherBase):
         return payloads
 
     def _needs_library(self) -> bool:
-        """Tell whether the frame at the head of the buffer, as far as it is there, is one for the library's reader."""
+        """Tell whether the frame that begins at the head of the buffer is one for the library's reader."""
         wire = self._wire
         have = len(wire.buffer) - wire.position
-        if not have:
-            return False
         if wire.buffer[wire.position] != FIN_TEXT or self._fragmented is not None:
             return True
         if have < 2:

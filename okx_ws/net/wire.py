@@ -217,6 +217,7 @@ class Wire:
     def _read_cipher(self) -> None:
         """Wait for bytes from the peer and hand them to TLS."""
         while True:
+            self._poller.check()  # here too, for a peer that never pauses
             size = self._receive()
             if size is not None:
                 self._feed_tls(size)
@@ -243,6 +244,8 @@ class Wire:
         if self._fault is not None:
             raise self._fault
         while not self._ended:
+            if not self._drained:
+                self._poller.check()  # here too, for a peer that never pauses
             while self._drained:
                 self._wait()
             size = self._receive()
@@ -262,10 +265,10 @@ class Wire:
 
     def _receive(self) -> int | None:
         """Read the socket; return how many bytes came (into `_read_into`), 0 at its end, None if none have yet."""
-        self._poller.check()  # here too, for a peer that never pauses
         if self._out:
             self._flush()
-        self._limit(time.monotonic())
+        if self._out or self.deadline is not None:
+            self._limit(time.monotonic())
         try:
             size = self._sock.recv_into(self._read_into)
         except (BlockingIOError, InterruptedError):
@@ -299,8 +302,10 @@ class Wire:
             self._fault = WireError(f"TLS failed: {exc.reason or exc}")
             if not records:
                 raise self._fault from exc
-        self._flush_held()  # a renegotiation may have just ended
-        self._flush_tls()  # key updates and alerts are answered here
+        if self._held:  # a renegotiation may have just ended
+            self._flush_held()
+        if self._tls_out.pending:  # key updates and alerts are answered here
+            self._queue(self._tls_out.read())
         if ended and records:
             self._ended = True
         return b"".join(records) if records else (b"" if ended else None)
@@ -386,8 +391,10 @@ class Wire:
 
     def _wait(self) -> None:
         """Wait until something may have come, serving writes, wake-ups and timers."""
-        limit = self._limit(time.monotonic())
-        for _, mask in self._poller.wait(limit if self.serve is None else min(limit, self._serve_at)):
+        until = NEVER if self.serve is None else self._serve_at
+        if self._out or self.deadline is not None:
+            until = min(until, self._limit(time.monotonic()))
+        for _, mask in self._poller.wait(until):
             if mask & selectors.EVENT_WRITE:
                 self._flush()
             if mask & ~selectors.EVENT_WRITE:

@@ -38,7 +38,8 @@ class Heartbeat:
 
     def life(self, at: float) -> None:
         """Something that proves life arrived at `at`; what came before a ping does not answer it."""
-        self._life = max(self._life, at)
+        if at > self._life:
+            self._life = at
         if self._pinged is not None and at >= self._pinged:
             self._pinged = None
 
