@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from .config import Settings
 from .errors import UsageError
-from .handlers import Turn
 from .live import LiveStream, LiveView, ViewOwner
 from .protocol.holdings import HOLDINGS, Balance, Holdings, Position, PushBroken
 from .protocol.subscriptions import Stream
 from .reporting import Reporter
+from .sinks import Turn
 
 __all__ = ["SNAPSHOT_S", "AccountState", "AccountView"]
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from .config import Settings
 from .errors import ManagerClosed, OkxWsError, QueueOverflow
+from .losses import Losses, Weight, arg_of, now_ms
 from .protocol import codec, gaps
 from .protocol.routing import Outlet
 
@@ -27,9 +28,6 @@ log = logging.getLogger(__name__)
 
 #: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
 SLICE_S = 1.0
-
-#: While a queue goes on overflowing, its losses are told this often.
-TELL_EVERY_S = 1.0
 
 
 class Reports(Protocol):
@@ -67,23 +65,6 @@ class Own:
 
     def __len__(self) -> int:
         return 0  # its bytes are not ours to count
-
-
-def now_ms() -> int:
-    """Return the wall clock, Unix milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-def arg_of(payload: bytes) -> bytes:
-    """Return what tells args apart in payloads: a book's snapshots and updates have one arg and two heads."""
-    return codec.head_of(payload).partition(b"}")[0]
-
-
-def keep(marker: bytes, kept: dict[bytes, bytes]) -> None:
-    """Keep a marker that has no place in a queue; those of one arg and cause become one."""
-    whose = marker.partition(b',"since_ms"')[0]
-    known = kept.get(whose)
-    kept[whose] = marker if known is None else gaps.merged(known, marker)
 
 
 class MessageQueue:
@@ -131,26 +112,9 @@ class MessageQueue:
         self._full = False
         #: Messages the next `take` raises about (policy "error").
         self._error = 0
-        #: By arg: what was dropped from the head, and what was refused at the tail, since it was last marked.
-        self._head_holes: dict[bytes, gaps.Lost] = {}
-        self._tail_holes: dict[bytes, gaps.Lost] = {}
-        #: Markers that were dropped or refused with the messages around them: they are handed out nevertheless.
-        self._kept: dict[bytes, bytes] = {}
-        self._tail_kept: dict[bytes, bytes] = {}
-        #: Messages dropped, ever.
-        self.dropped = 0
-        self._untold: Counter[bytes] = Counter()
-        self._told_at = -TELL_EVERY_S
+        self._losses = Losses(settings.markers)
+        self._weight = Weight(settings.queue_bytes)
         self._warned = False
-        # Bytes are counted without touching `take`: marks note how many bytes had come with how many messages; what has
-        # left is known, to the precision of a mark, from the number of messages left.
-        self._count_in = 0
-        self._bytes_in = 0
-        self._bytes_gone = 0
-        #: Of the first mark's bytes, those that were dropped.
-        self._bytes_dropped = 0
-        self._marks: deque[tuple[int, int]] = deque()
-        self._mark_bytes = min(65_536, self._max_bytes // 64)
 
     # ------------------------------------------------------------------ in
 
@@ -171,34 +135,20 @@ class MessageQueue:
                 self._overflow()
             if self._waiting:
                 self._ready.notify(len(batch))
-        if self._untold:
+        if self._losses.untold:
             self._tell()
         return self._full
 
     def _append(self, batch: list[Any]) -> None:
         self._items.extend(batch)
-        self._count_in += len(batch)
-        self._bytes_in += sum(map(len, batch))
-        marks = self._marks
-        # A mark within reach of the one before it replaces it, so that small batches do not cost a mark each.
-        before = marks[-2][1] if len(marks) > 1 else self._bytes_gone
-        if marks and self._bytes_in - before <= self._mark_bytes:
-            marks[-1] = (self._count_in, self._bytes_in)
-        else:
-            marks.append((self._count_in, self._bytes_in))
+        self._weight.add(batch)
 
     def _bytes(self) -> int:
         """Return the bytes in the queue, or a little more."""
-        taken = self._count_in - len(self._items)
-        marks = self._marks
-        while marks and marks[0][0] <= taken:
-            self._bytes_gone = marks.popleft()[1]
-            self._bytes_dropped = 0
-        return self._bytes_in - self._bytes_gone - self._bytes_dropped
+        return self._weight.of(len(self._items))
 
     def _too_heavy(self) -> bool:
-        # First with what is known to be gone: nearly always that says enough.
-        return self._bytes_in - self._bytes_gone > self._max_bytes and self._bytes() > self._max_bytes
+        return self._weight.exceeds(self._max_bytes, len(self._items))
 
     def _overflow(self) -> None:
         """Make the queue fit again, or have the link pause."""
@@ -208,70 +158,54 @@ class MessageQueue:
                 self._full = False
         if self._policy in ("block", "drop_newest"):  # the latter let in only what fits, and markers
             return
-        items = self._items
+        items, losses = self._items, self._losses
         # The newest message stays, however large: an empty queue would serve nobody.
         while len(items) > 1 and (len(items) > self._max_messages or self._bytes() > self._max_bytes):
             try:
                 item = self._popleft()
             except IndexError:  # readers were quicker
                 break
-            if type(item) is bytes and gaps.is_marker(item):
-                keep(item, self._kept)
-                continue
-            self._bytes_dropped += len(item)
-            self._lose(item if type(item) is bytes else b"", self._head_holes)
+            before = losses.dropped
+            losses.lose(item if type(item) is bytes else b"", losses.head)
+            self._weight.drop(item)
             if self._policy == "error":
-                self._error += 1
-        self._attention = bool(self._head_holes or self._kept or self._error)
+                self._error += losses.dropped - before
+        self._attention = bool(losses.head or self._error)
 
     def _fitting(self, batch: list[Any]) -> list[Any]:
         """Return what there is room for, with markers where messages were refused before."""
+        losses = self._losses
         room, size = self._max_messages - len(self._items), self._max_bytes - self._bytes()
-        if len(batch) <= room and sum(map(len, batch)) <= size and not (self._tail_holes or self._tail_kept):
+        if len(batch) <= room and sum(map(len, batch)) <= size and not losses.tail:
             return batch
         fitting: list[Any] = []
         for item in batch:
             payload = item if type(item) is bytes else b""
             if room <= 0 or (len(item) > size and (self._items or fitting)):
-                if gaps.is_marker(payload):
-                    keep(payload, self._tail_kept)
-                else:
-                    self._lose(payload, self._tail_holes)
+                losses.lose(payload, losses.tail)
                 continue
-            lost = self._tail_holes.pop(arg_of(payload), None)
-            marker = lost.marker(now_ms()) if lost is not None else None
-            fitting += [*self._tail_kept.values(), *([] if marker is None else [marker]), item]
-            self._tail_kept.clear()
+            fitting += [*losses.tail.markers_before(payload), item]
             room -= 1
             size -= len(item)
         return fitting
 
-    def _lose(self, payload: bytes, holes: dict[bytes, gaps.Lost]) -> None:
-        self.dropped += 1
-        self._untold[codec.head_of(payload)] += 1
-        if self._markers and payload:
-            arg = arg_of(payload)
-            if arg not in holes:
-                holes[arg] = gaps.Lost(payload)
-            holes[arg].add(payload)
+    @property
+    def dropped(self) -> int:
+        """Messages dropped, ever."""
+        return self._losses.dropped
 
     def tell_losses(self) -> None:
         """Tell what was dropped and is not told yet."""
         self._tell(now=True)
 
     def _tell(self, now: bool = False) -> None:
-        """Tell the first loss at once, more of them at intervals; `now`: whatever there is."""
+        """Tell what was dropped, or have it told later; `now`: whatever there is."""
         with self.lock:
-            at = time.monotonic()
-            due = now or at >= self._told_at + TELL_EVERY_S
-            lost: Counter[bytes] = Counter()
-            if due and self._untold:
-                self._told_at = at
-                lost, self._untold = self._untold, lost
+            lost = self._losses.to_tell(time.monotonic(), now)
             warn = bool(lost) and not self._warned and self._policy != "latest"
             self._warned = self._warned or warn
             reader = "slow reader" if self._waiting else "nobody is reading it"
-        if not due:
+        if lost is None:
             self._reports.owe(self)
         if warn:
             with contextlib.suppress(Exception):  # a log handler that raises must not cost what comes next
@@ -368,8 +302,8 @@ class MessageQueue:
         """Do what is due before the next message: raise an overflow, or return a marker."""
         with self._ready:
             errors, self._error = self._error, 0
-            marker = None if errors and raising else self._next_marker()
-            self._attention = bool(self._head_holes or self._kept)
+            marker = None if errors and raising else self._losses.head.next_marker()
+            self._attention = bool(self._losses.head)
         if errors and raising:
             raise QueueOverflow(f"{self.name} was full: {errors} messages were dropped", errors)
         return marker
@@ -385,15 +319,6 @@ class MessageQueue:
 
     def _half_empty(self) -> bool:
         return len(self._items) <= self._max_messages // 2 and self._bytes() <= self._max_bytes // 2
-
-    def _next_marker(self) -> bytes | None:
-        if self._kept:
-            return self._kept.pop(next(iter(self._kept)))
-        while self._head_holes:
-            found = self._head_holes.pop(next(iter(self._head_holes))).marker(now_ms())
-            if found is not None:
-                return found
-        return None
 
     def _wait(self, deadline: float | None) -> Any:
         if deadline is None or deadline > time.monotonic():
@@ -461,7 +386,7 @@ class MessageQueue:
             if len(self._items) > self._max_messages or self._too_heavy():
                 self._overflow()
             self._ready.notify(len(batch))
-        if self._untold:
+        if self._losses.untold:
             self._tell()
 
     def put_nowait(self, item: Any) -> None:
@@ -523,8 +448,8 @@ class LatestQueue(MessageQueue):
                 self._items.append(key)
             else:
                 self._held_bytes -= len(old)
-                self._lose(old, self._head_holes)
-        self._attention = self._attention or bool(self._head_holes)
+                self._losses.lose(old if type(old) is bytes else b"", self._losses.head)
+        self._attention = self._attention or bool(self._losses.head)
 
     def _bytes(self) -> int:
         return self._held_bytes

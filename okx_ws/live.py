@@ -19,11 +19,11 @@ from .config import Settings
 from .delivery import SLICE_S
 from .errors import AckTimeout, OkxWsError, ViewOutOfSync
 from .events import Event
-from .handlers import RawSink, Turn
 from .net.lines import Lines
 from .protocol import codec, gaps
 from .protocol.subscriptions import Stream
 from .reporting import Reporter
+from .sinks import RawSink, Turn
 from .subscription import Owner, Subscription
 
 __all__ = ["LiveStream", "LiveView", "ViewOwner"]

@@ -18,12 +18,12 @@ from .config import Settings
 from .delivery import SLICE_S
 from .errors import AckTimeout, BookOutOfSync, UsageError
 from .events import Event
-from .handlers import RawSink
 from .protocol import codec, gaps
 from .protocol.book import LAYOUTS, Book, BookBroken, Level, NoSnapshot
 from .protocol.splice import DEPTHS
 from .protocol.subscriptions import Stream
 from .reporting import Reporter
+from .sinks import RawSink
 from .splicing import InTurn, Splicing
 from .subscription import Owner, Subscription, check_arg
 

@@ -22,7 +22,6 @@ from .delivery import FanOut
 from .errors import OkxWsError
 from .events import Event
 from .fallback import Fallback, Link
-from .handlers import InlineSink
 from .holds import Hold
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
@@ -30,6 +29,7 @@ from .protocol.backfill import Ask, rows_of
 from .protocol.reconcile import OrderMemory, repair_of
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
+from .sinks import InlineSink
 
 __all__ = ["Recovery"]
 

@@ -8,10 +8,11 @@ from typing import Any, overload
 from .config import positive
 from .endpoints import ENDPOINTS, endpoint_of, login_needed
 from .errors import ManagerClosed, UsageError
-from .handlers import EventHandler, EventSink, Handler, InlineSink
+from .handlers import EventHandler, EventSink, Handler
 from .net.lines import Lines
 from .net.site import Wish
 from .orderbook import SNAPSHOT_S, OrderBook, book_arg
+from .sinks import InlineSink
 from .subscription import Subscription, check_arg, check_fields
 from .switchboard import Registration
 from .wiring import Wiring

@@ -10,9 +10,9 @@ import orjson
 
 from .delivery import SLICE_S, MessageQueue
 from .errors import AckTimeout, ManagerClosed, OkxWsError, UsageError
-from .handlers import InlineSink, QueuedSink
 from .net.lines import Lines
 from .protocol.subscriptions import Stream
+from .sinks import InlineSink, QueuedSink
 
 __all__ = ["Subscription", "check_arg", "check_fields"]
 

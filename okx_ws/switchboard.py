@@ -15,11 +15,12 @@ from weakref import WeakValueDictionary
 
 from .config import Settings
 from .delivery import FanOut, MessageQueue, make_queue
-from .handlers import Handler, HandlerSink, InlineSink, QueuedSink, TextSink
+from .handlers import Handler
 from .protocol import codec
 from .protocol.codec import arg_key
 from .protocol.routing import Outlet
 from .reporting import Reporter
+from .sinks import HandlerSink, InlineSink, QueuedSink, TextSink
 
 __all__ = ["Pattern", "Registration", "Switchboard", "Tap"]
 

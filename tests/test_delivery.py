@@ -227,7 +227,7 @@ def test_small_messages_do_not_cost_a_mark_each(make):
     q = make()
     for n in range(5000):
         q.deliver([payload(n)])
-    assert len(q._marks) < 20
+    assert len(q._weight._marks) < 20
 
 
 def test_block_keeps_everything_and_asks_for_a_pause(make, reports):
@@ -575,7 +575,7 @@ def test_what_users_put_is_bounded_and_counted_like_the_rest(overflow, make, rep
     q = make(overflow=overflow, queue_size=2)
     for n in range(5):
         q.put(n)
-    assert q.qsize() == 2 and q.dropped == reports.lost.total() + q._untold.total() == 3
+    assert q.qsize() == 2 and q.dropped == reports.lost.total() + q._losses.untold.total() == 3
     if overflow == "error":
         with pytest.raises(QueueOverflow) as caught:
             q.take(timeout=0)

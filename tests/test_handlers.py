@@ -7,8 +7,9 @@ import pytest
 
 from okx_ws.config import Settings
 from okx_ws.events import Event
-from okx_ws.handlers import MAX_WAITING, EventSink, HandlerThread, InlineSink, QueuedSink, Turn, name_of
+from okx_ws.handlers import EventSink, HandlerThread, name_of
 from okx_ws.protocol.codec import arg_key
+from okx_ws.sinks import MAX_WAITING, InlineSink, QueuedSink, Turn
 from okx_ws.switchboard import identity
 from tests.test_delivery import Reports as QueueReports
 from tests.watch import eventually
