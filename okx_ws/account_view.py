@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from .config import Settings
 from .errors import UsageError
-from .live import LiveStream, LiveView, ViewOwner
+from .live import LiveView, ViewOwner
+from .live_stream import LiveStream
 from .protocol.holdings import HOLDINGS, Balance, Holdings, Position, PushBroken
-from .protocol.subscriptions import Stream
 from .reporting import Reporter
 from .sinks import Turn
 
@@ -152,22 +152,17 @@ class AccountView(LiveView):
             with live.changing():
                 done = holdings.apply(message)
         except PushBroken as exc:
-            self._broken(live, stream, str(exc))
+            if stream.stands:  # else a new snapshot is to come with the acknowledgement
+                live.ask_anew(stream, str(exc))
             return
         # What came before the acknowledgement may be of an attempt that was given up: it counts as soon as something
         # has come after it.
         if stream.stands and holdings.complete:
             if live.proven != stream.epoch:
                 live.mended(stream.epoch)
-                self._notify()
             if done != "page" and self.synced:
                 for handler in self._handlers:
-                    self._call(handler, self)
-
-    def _broken(self, live: LiveStream, stream: Stream, why: str) -> None:
-        """Ask for a new snapshot, unless one is to come with an acknowledgement."""
-        if stream.stands and live.lines.resubscribe(stream):
-            live.broken(why)
+                    live.call(handler, self)
 
 
 def by_ccy(holdings: Holdings) -> Mapping[str, Balance]:

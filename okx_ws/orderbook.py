@@ -1,29 +1,22 @@
 """`OrderBook`: a live order book, readable from any thread, and only while it is proven current.
 
-Law. The threads of its links, one at a time, change the book. Readers take no lock and hold nobody up: a counter is odd
-while a message is applied, and a reader that saw it odd, or changed, reads again. What was read counts only if the book
-was proven at that moment: synced, of the epoch that the server acknowledged, and not about to be asked for anew. A lost
-link begins a new epoch, unless another one goes on, so that nobody has to be told.
+Law. As of its stream, see `live_stream`; and the book itself has to be synced. Readers take no lock and hold nobody up.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from .config import Settings
-from .delivery import SLICE_S
 from .errors import AckTimeout, BookOutOfSync, UsageError
-from .events import Event
-from .protocol import codec, gaps
+from .live_stream import LiveStream, wait_until
 from .protocol.book import LAYOUTS, Book, BookBroken, Level, NoSnapshot
 from .protocol.splice import DEPTHS
 from .protocol.subscriptions import Stream
 from .reporting import Reporter
-from .sinks import RawSink
 from .splicing import InTurn, Splicing
 from .subscription import Owner, Subscription, check_arg
 
@@ -108,41 +101,27 @@ class OrderBook:
     ) -> None:
         self.arg = arg
         self._manager = manager
-        self._reporter = reporter
         self._on_update = on_update
         self._book = Book(LAYOUTS[arg["channel"]], verify_checksum)
-        #: Odd while the link's thread changes the book.
-        self._version = 0
-        #: The epoch of the stream that the book is of, and the one in which it was last proven.
-        self._epoch = self._proven = -1
-        #: What broke it last; and that this was told, and its repair is not yet.
-        self._why = ""
-        self._gap_told = False
         #: Under way where the stream sent no snapshot.
         self._splicing: Splicing | None = None
-        self._stream: Stream | None = None
         #: The process whose link changes it.
         self._pid = os.getpid()
-        # For the manager.
-        self.sink = RawSink(self._receive, settings, reporter)
-        self.subscription: Subscription
+        #: For the manager.
+        self.live = LiveStream(settings, reporter, arg, self._receive, takes=True)
+
+    @property
+    def subscription(self) -> Subscription:
+        """What it is kept from."""
+        return self.live.subscription
 
     # ------------------------------------------------------------------ whether it is current
 
     @property
     def synced(self) -> bool:
         """It is proven current: reading it does not raise."""
-        if os.getpid() != self._pid:
-            return False  # nothing changes it in a forked child; and locks may be held there for ever
-        stream = self._find_stream()
-        return (
-            stream is not None
-            and self._book.state == "synced"
-            and stream.stands
-            and stream.epoch == self._proven
-            and not self.sink.dead
-            and not self.subscription.lines.is_paused(stream)
-        )
+        # Nothing changes it in a forked child; and locks may be held there for ever.
+        return os.getpid() == self._pid and self._book.state == "synced" and self.live.current
 
     def wait_ready(self, timeout: float | None = 10.0) -> OrderBook:
         """Block until the book is synced; return it, so that ``ws.order_book(...).wait_ready()`` can be chained.
@@ -157,34 +136,21 @@ class OrderBook:
             AckTimeout: Not in time; the text says why. It goes on trying.
             UsageError: The book was closed; or called on a link's own thread, which would wait for itself.
         """
+
+        def late() -> AckTimeout:
+            error = self.live.lines.last_error
+            last = f"; last error: {error}" if error else ""
+            return AckTimeout(f"no book of {self.arg} in {timeout:g} s: {self._reason()}{last}")
+
         self._manager.check_may_block()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        lines = self.subscription.lines
-        with lines.changed:
-            while not self.synced:
-                if self.subscription.state in ("rejected", "closed"):
-                    self.subscription.wait(0)  # which raises
-                left = SLICE_S if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    last = f"; last error: {lines.last_error}" if lines.last_error else ""
-                    raise AckTimeout(f"no book of {self.arg} in {timeout:g} s: {self._reason()}{last}")
-                lines.changed.wait(min(left, SLICE_S))
+        wait_until([self.live], lambda: self.synced or None, timeout, late)
         return self
 
     def _reason(self) -> str:
         """Return why the book cannot be read."""
         if os.getpid() != self._pid:
             return f"it belongs to another process ({self._pid}); make one after the fork"
-        stream = self._find_stream()
-        if self.sink.dead or stream is None:
-            return "it was closed"
-        if stream.refusal is not None:
-            return f"OKX refused it: {stream.refusal}"
-        if not self.subscription.lines.is_up(stream):
-            return "there is no link"
-        if self.subscription.lines.is_paused(stream):
-            return 'its link is paused: a queue is full (overflow="block")'
-        return self._why or "its snapshot has not come yet"
+        return self.live.reason
 
     # ------------------------------------------------------------------ reading
 
@@ -279,68 +245,42 @@ class OrderBook:
 
     def _read(self, take: Callable[[Book], T], stale_ok: bool = False) -> tuple[T, bool]:
         """Return what `take` finds in the book, all of one moment, and whether it was proven current then."""
-        while True:
-            version = self._version
-            synced = self.synced
-            if not synced and not stale_ok:
-                raise BookOutOfSync(f"the book of {self.arg} is not proven current: {self._reason()}")
-            if version % 2 == 0:
-                try:
-                    found = take(self._book)
-                except LookupError:  # a level went while it was looked at
-                    if version == self._version:
-                        raise
-                else:
-                    if version == self._version:
-                        return found, synced
-            time.sleep(0)  # let the link's thread finish
+        while (found := self.live.read(lambda: (take(self._book), self.synced))) is None:
+            pass
+        if not found[1] and not stale_ok:
+            raise BookOutOfSync(f"the book of {self.arg} is not proven current: {self._reason()}")
+        return found
 
     # ------------------------------------------------------------------ the link's thread
 
-    def _find_stream(self) -> Stream | None:
-        """Return the stream; at the very beginning, when the link may be quicker than the manager, find it."""
-        if self._stream is None:
-            with self.subscription.lines.mutex:
-                self._stream = self.subscription.lines.find(self.arg)
-        return self._stream
-
-    def _receive(self, payload: bytes) -> None:
+    def _receive(self, live: LiveStream, message: Any) -> None:
         """Apply a message. Neither raises nor blocks, whatever it is."""
-        stream = self._find_stream()
-        if stream is None or not stream.takes or gaps.is_marker(payload):
-            return  # of a chain that has ended
-        if stream.epoch != self._epoch:
-            self._epoch = stream.epoch
+        stream = live.find()
+        assert stream is not None  # it has brought the message
+        if stream.epoch != live.epoch:
+            live.epoch = stream.epoch
             self._restart()
-        try:
-            message = codec.decode(payload)
-        except codec.DecodeError as exc:
-            self._reporter.malformed(payload, exc)
-            message = None  # which the book cannot read either
         if self._splicing is not None and not self._is_snapshot(message):
             self._splicing.add(message)
         else:
             self._apply(stream, message)
 
     def _apply(self, stream: Stream, message: Any) -> None:
-        self._version += 1
         try:
-            done = self._book.apply(message)
+            with self.live.changing():
+                done = self._book.apply(message)
         except BookBroken as exc:
             if not (isinstance(exc, NoSnapshot) and self._splice(stream, message)):
                 self._broken(stream, str(exc))
             return
-        finally:
-            self._version += 1
         # What came before the acknowledgement may be of an attempt that was given up: it counts as soon as something
         # that came after it follows from it.
         if stream.stands:
-            news = done != "keep-alive" or self._proven != stream.epoch
-            if self._proven != stream.epoch:
-                self._proven = stream.epoch
-                self._ready()
-            if news:
-                self._call()
+            first = self.live.proven != stream.epoch
+            if first:
+                self.live.mended(stream.epoch)
+            if self._on_update is not None and (first or done != "keep-alive"):
+                self.live.call(self._on_update, self)
 
     def _restart(self) -> None:
         """What came before says nothing about what comes now."""
@@ -363,15 +303,15 @@ class OrderBook:
         keeper = getattr(stream.link, "keeper", None)
         if not stream.stands or keeper is None or self.arg["channel"] not in DEPTHS:
             return False
-        self._why = "its channel sends no snapshot: it is being built from REST's book"
-        self._splicing = Splicing(InTurn(keeper, self.sink.turn), self.arg, self._build, self._give_up)
+        self.live.why = "its channel sends no snapshot: it is being built from REST's book"
+        self._splicing = Splicing(InTurn(keeper, self.live.sink.turn), self.arg, self._build, self._give_up)
         self._splicing.add(message)
         return True
 
     def _build(self, messages: list[dict[str, Any]]) -> None:
         """Begin with REST's book and the updates that follow from it."""
         self._restart()
-        stream = self._find_stream()
+        stream = self.live.find()
         for message in messages:
             if stream is not None and self._is_current(stream):
                 self._apply(stream, message)
@@ -379,47 +319,25 @@ class OrderBook:
     def _give_up(self, why: str) -> None:
         """REST could not help: a new subscription may bring a snapshot."""
         self._splicing = None
-        stream = self._find_stream()
+        stream = self.live.find()
         if stream is not None and self._is_current(stream):
             self._broken(stream, f"an update before any snapshot; {why}")
 
     def _is_current(self, stream: Stream) -> bool:
-        return stream.epoch == self._epoch and stream.stands and not self.sink.dead
+        return stream.epoch == self.live.epoch and stream.stands and not self.live.sink.dead
 
     def _broken(self, stream: Stream, why: str) -> None:
         """Ask for a new snapshot, unless one is to come with an acknowledgement."""
-        if not stream.stands:
+        if stream.stands:
+            self.live.ask_anew(stream, why)
+        else:
             self._restart()
-            return
-        self._why = why
-        lines = self.subscription.lines
-        if lines.resubscribe(stream) and not self._gap_told:  # once, however many snapshots it takes
-            self._gap_told = True
-            self._reporter.tell(Event("gap", lines.endpoint, self.arg, msg=why))
-
-    def _ready(self) -> None:
-        """It can be read (again): tell, and let those go who wait for it."""
-        lines = self.subscription.lines
-        self._why = ""
-        if self._gap_told:
-            self._gap_told = False
-            self._reporter.tell(Event("repaired", lines.endpoint, self.arg, msg="by a new snapshot"))
-        with lines.changed:
-            lines.changed.notify_all()
-
-    def _call(self) -> None:
-        if self._on_update is None:
-            return
-        try:
-            self._on_update(self)
-        except BaseException as exc:  # SystemExit too: it must not end the link
-            self._reporter.handler_error(self._on_update, exc)
 
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
         """Want it no longer: unsubscribe, and refuse to be read. Never blocks; idempotent."""
-        self._manager.end_subscription(self.subscription)
+        self._manager.end_subscription(self.live.subscription)
 
     unsubscribe = close
 

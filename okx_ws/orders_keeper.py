@@ -17,7 +17,7 @@ from typing import Any
 from .config import Backoff
 from .errors import ManagerClosed, OkxWsError, RestError
 from .events import Event
-from .live import LiveStream
+from .live_stream import LiveStream
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
 from .protocol.backoff import delay_before
@@ -46,7 +46,6 @@ class OrdersKeeper:
         rest: Asked, on the worker's thread only.
         worker: Runs the questions.
         tell: Told what answers have done; on the link's thread.
-        notify: Lets those look who wait; on the link's thread.
         report: Takes an event.
     """
 
@@ -58,7 +57,6 @@ class OrdersKeeper:
         worker: RestWorker,
         *,
         tell: Callable[[list[Seen]], None],
-        notify: Callable[[], None],
         report: Callable[[Event], None],
     ) -> None:
         self._live = live
@@ -66,7 +64,6 @@ class OrdersKeeper:
         self._rest = rest
         self._worker = worker
         self._tell = tell
-        self._notify = notify
         self._report = report
         #: What REST understands of the arg; it has no "ANY".
         self._narrow = {name: value for name, value in live.arg.items() if name != "channel" and value != "ANY"}
@@ -128,7 +125,6 @@ class OrdersKeeper:
             return
         self._breaks = 0
         self._live.mended(self._live.epoch)
-        self._notify()
 
     def _question(self, run: Rebuild, question: Question) -> None:
         """Ask REST; on the worker's thread."""
@@ -173,7 +169,7 @@ class OrdersKeeper:
             told = f"the view of the orders is not current: {self._live.why}"
             self._report(Event("notice", self._live.lines.endpoint, self._live.arg, msg=told))
         self.lasting = error if lasting else None
-        self._notify()
+        self._live.notify()
         self._ask(run, delay_s)
 
     @contextmanager

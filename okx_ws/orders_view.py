@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from .config import Settings
 from .errors import OkxWsError, OrderEnded, UsageError
-from .live import LiveStream, LiveView, ViewOwner
+from .live import LiveView, ViewOwner
+from .live_stream import LiveStream
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
 from .orders_keeper import OrdersKeeper
@@ -71,9 +72,7 @@ class OrdersView(LiveView):
         self._orders = Orders(KEEP, self._wait_for_ordId)
         self.streams = (LiveStream(settings, reporter, arg, self._apply),)
         (self._live,) = self.streams
-        self._keeper = OrdersKeeper(
-            self._live, self._orders, rest, worker, tell=self._tell, notify=self._notify, report=reporter.tell
-        )
+        self._keeper = OrdersKeeper(self._live, self._orders, rest, worker, tell=self._tell, report=reporter.tell)
 
     @property
     def _failure(self) -> OkxWsError | None:
@@ -212,11 +211,11 @@ class OrdersView(LiveView):
 
     def _tell(self, seen: list[Seen]) -> None:
         if seen:
-            self._notify()
+            self._live.notify()
         for order, news in seen:
             for handler, dedupe in self._handlers:
                 if news or not dedupe:
-                    self._call(handler, order)
+                    self._live.call(handler, order)
 
 
 def check_reference(clOrdId: Any, ordId: Any) -> None:

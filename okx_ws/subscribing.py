@@ -270,7 +270,7 @@ class Subscribing(Wiring):
         book = OrderBook(self, self._settings, self._reporter, arg, on_update, verify_checksum)
         with self._manager_lock:
             self._check_open()
-            book.subscription = self._make(where, arg, book.sink, True, False)
+            book.live.subscription = self._make(where, arg, book.live.sink, True, False)
             self._ask(self._lines[where], [book.subscription], max_silence, SNAPSHOT_S)
             if self._closing:  # see `_subscribe`
                 self._stop_all()

@@ -139,9 +139,9 @@ class World:
         self.ear, self.link, self.exchange = Ear(), Link(), Exchange(seed, steps)
         self.updates = []
         self.book = OrderBook(self.ear, Settings(), self.ear, BOOKS, self.updated, False)
-        self.book.subscription = Subscription(self.ear, self.link, BOOKS, sink=self.book.sink)
-        self.link.box = self.book.sink  # the session's outlet
-        self.book.sink.begin(frozenset(BOOKS.items()))
+        self.book.live.subscription = Subscription(self.ear, self.link, BOOKS, sink=self.book.live.sink)
+        self.link.box = self.book.live.sink  # the session's outlet
+        self.book.live.sink.begin(frozenset(BOOKS.items()))
         (stream,) = self.link.want(BOOKS, holder=self.book.subscription)
         self.link.session.want_snapshots(stream, 5.0, self.link.now)
         self.stream = self.book.subscription.stream = stream

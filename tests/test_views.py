@@ -199,7 +199,7 @@ def test_pages_count_when_they_are_complete(desk, ws):
     desk.accept(money("snapshot", detail("BTC"), last=False), places("snapshot", place("A")))
     eventually(lambda: view.view(stale_ok=True).positions)
     assert view.position("A").pos == "1" and not view.synced
-    with pytest.raises(ViewOutOfSync, match="account: what it begins with has not come yet"):
+    with pytest.raises(ViewOutOfSync, match="account: its snapshot has not come yet"):
         view.balance("BTC")
     desk.send(money("snapshot", detail("ETH"), page=2))
     assert sorted(view.wait_synced(5).balances()) == ["BTC", "ETH"]
