@@ -13,13 +13,11 @@ from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from . import codec, gaps
-from .routing import Outlet, Route, Routes
+from .holes import end_hole
+from .routing import Batch, Route, Routes
 from .subscriptions import Stream
 
-__all__ = ["Batch", "Control", "Sorter", "end_hole"]
-
-#: Messages for one outlet, in order.
-Batch = tuple[Outlet, list[bytes]]
+__all__ = ["Control", "Sorter"]
 
 
 class Control(NamedTuple):
@@ -155,11 +153,3 @@ class Sorter:
         for stream in route.streams:
             self._hole(stream, payload, now_ms)
         return self._holes_before(payload, route, controls, now_ms)
-
-
-def end_hole(stream: Stream, until_ms: int) -> bytes:
-    """End a stream's hole; return the text of its marker."""
-    since_ms, stream.hole_since_ms = stream.hole_since_ms, None
-    assert since_ms is not None  # there is a hole
-    lost = 1 if stream.hole_cause == "malformed" else None
-    return gaps.marker(stream.arg, stream.hole_cause, since_ms, max(since_ms, until_ms), lost)
