@@ -54,6 +54,13 @@ class Sorter:
     def sort(self, payloads: list[bytes], now: float, now_ms: int) -> tuple[list[Batch], list[Control]]:
         """Sort whole messages that arrived together at `now` (monotonic) and `now_ms` (Unix)."""
         of_head = self._routes.of_head
+        if len(payloads) == 1:  # at low rates each is: what follows does the same, with more calls
+            only = of_head(payloads[0].partition(codec.HEAD_END)[0])
+            if only is not None:
+                self.messages += 1
+                only.messages += 1
+                only.last, only.last_at = payloads[0], now
+                return ([(only.outlet, payloads)] if only.outlet is not None else []), []
         # One comprehension, and C loops below: measured at 0.25 µs a message, against 0.8 µs for decoding it.
         routes = [of_head(payload.partition(codec.HEAD_END)[0]) for payload in payloads]
         self.messages += len(payloads)
