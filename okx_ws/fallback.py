@@ -17,7 +17,7 @@ from .config import Settings
 from .errors import OkxWsError
 from .events import Event
 from .net.rest_client import RestClient
-from .net.worker import RestWorker
+from .net.worker import RestWorker, answer_of
 from .protocol import gaps
 from .protocol.backfill import Unusable
 from .protocol.polling import Poll, poll_of
@@ -168,13 +168,7 @@ class Fallback:
             return  # the link came back meanwhile
         ask = one.poll.ask
         params: dict[str, Any] = {**ask.params}
-        try:
-            answer: list[Any] | OkxWsError = self._rest.get(ask.path, timeout=TIMEOUT_S, **params)
-        except OkxWsError as exc:
-            answer = exc
-        except Exception as exc:  # a bug of ours must not end the polling
-            log.exception("a poll failed")
-            answer = OkxWsError(f"{type(exc).__name__}: {exc}")
+        answer = answer_of(lambda: self._rest.get(ask.path, timeout=TIMEOUT_S, **params))
         self._answers.append((one, answer))
         self._link.poke()
 

@@ -10,7 +10,6 @@ where the link's thread looks next. All deliveries are made on the link's thread
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from .events import Event
 from .fallback import Fallback, Link
 from .holds import Hold
 from .net.rest_client import RestClient
-from .net.worker import RestWorker
+from .net.worker import RestWorker, answer_of
 from .protocol.backfill import Ask, rows_of
 from .protocol.reconcile import OrderMemory, repair_of
 from .protocol.routing import Outlet
@@ -32,8 +31,6 @@ from .protocol.subscriptions import Stream
 from .sinks import InlineSink
 
 __all__ = ["Recovery"]
-
-log = logging.getLogger(__name__)
 
 
 class Remembering:
@@ -231,25 +228,21 @@ class Recovery:
     ) -> None:
         """Ask on the worker's thread, and call `then` with the answer on the link's; no more if it is not `wanted`."""
 
+        params: dict[str, Any] = {**ask.params}
+
+        def question() -> list[Any] | None:
+            room_s = self._rest.room_in(ask.path, **params)
+            left_s = until - time.monotonic()
+            if 0 < room_s < left_s:  # others, whose limits have room, shall not wait behind this
+                self._worker.submit(job, room_s)
+                return None
+            return self._rest.get(ask.path, timeout=max(0.001, left_s), **params)
+
         def job() -> None:
-            if not wanted():
-                return
-            try:
-                params: dict[str, Any] = {**ask.params}
-                room_s = self._rest.room_in(ask.path, **params)
-                if 0 < room_s < until - time.monotonic():  # others, whose limits have room, shall not wait behind this
-                    self._worker.submit(job, room_s)
-                    return
-                answer: list[Any] | OkxWsError = self._rest.get(
-                    ask.path, timeout=max(0.001, until - time.monotonic()), **params
-                )
-            except OkxWsError as exc:
-                answer = exc
-            except Exception as exc:  # a bug of ours must not leave anybody waiting
-                log.exception("a question to REST failed")
-                answer = OkxWsError(f"{type(exc).__name__}: {exc}")
-            self._answers.append((then, answer))
-            self.link.poke()
+            answer = answer_of(question) if wanted() else None
+            if answer is not None:
+                self._answers.append((then, answer))
+                self.link.poke()
 
         self._worker.submit(job, ask.pause_s)
 

@@ -14,7 +14,7 @@ from .delivery import MessageQueue
 from .events import Event
 from .handlers import EventHandler, EventSink, HandlerThread, name_of
 from .protocol import codec
-from .protocol.session import first_words
+from .protocol.telling import first_words
 
 __all__ = ["Reporter"]
 

@@ -43,7 +43,7 @@ def link_stats(connection: Connection) -> dict[str, Any]:
     session = connection.session
     return {
         "state": "failed" if connection.failure else "up" if session.up else "down",
-        "conn_id": session.conn_id,
+        "conn_id": session.teller.conn_id,
         **connection.counts,
         "round_trip_s": session.heartbeat.round_trip_s,
         "last_error": connection.last_error,

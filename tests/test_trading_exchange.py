@@ -53,6 +53,17 @@ def test_an_order_is_placed_changed_and_cancelled(trader, exchange):
     assert life.wait("mine", "canceled") == ["live", "live", "canceled"] and exchange.truth().open == []
 
 
+def test_links_rest_after_an_order_that_nobody_waited_for(trader):
+    """Its end is looked for on every link, from outside: that leaves none of them with something to do for ever."""
+    trader.subscribe("tickers", instId="BTC-USDT").wait(5)
+    assert trader.place_order_nowait(**trader.order, timeout=0.2).result(5).ok
+    links = [link for lines in trader._lines.values() for link in lines.connections]
+    for link in links:
+        link.expire_calls()
+        link.wake()
+    eventually(lambda: all(link.session.due > 0.0 for link in links))
+
+
 @pytest.mark.parametrize("push_order", ["before", "after"])
 def test_a_push_may_come_before_the_reply(push_order, trader, exchange):
     """Acceptance 84: the life of an order in order, and its reply, whichever comes first."""

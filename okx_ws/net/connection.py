@@ -184,7 +184,9 @@ class Connection(Wishes):
         if now >= self._empty_since + LINGER_S and not self._stopping:
             self.retired = self._stopping = True
             log.info(
-                "%s: a link is closed, since nothing is left on it (connId %s)", self.endpoint, self.session.conn_id
+                "%s: a link is closed, since nothing is left on it (connId %s)",
+                self.endpoint,
+                self.session.teller.conn_id,
             )
         return self._empty_since + LINGER_S
 
@@ -242,16 +244,16 @@ class Connection(Wishes):
             return
         with self.changed:
             # A login that was refused with something to retry may be followed by a close; the key is still good.
-            fatal = loss.code in FATAL_CLOSES and not (loss.code == 4001 and self.session.login_pending)
-            fatal = fatal and not self.session.old_key
-            if fatal and self.session.login_error is None:
+            fatal = loss.code in FATAL_CLOSES and not (loss.code == 4001 and self.session.login.retrying)
+            fatal = fatal and not self.session.login.old_key
+            if fatal and self.session.login.error is None:
                 self.session.refuse_login(str(loss.code), text)
             # What was too much is moved, so that coming back at once does not repeat it.
             split = loss.code in CROWDED_CLOSES and self._owner.crowded(self)
             needed = self.needed
             events = self._take_events()
-            if self.session.login_error is not None and not needed:
-                self.failure = self.session.login_error  # before anybody can subscribe to what needs no login
+            if self.session.login.error is not None and not needed:
+                self.failure = self.session.login.error  # before anybody can subscribe to what needs no login
                 self.changed.notify_all()
         self._tell_all(events)
         if self.failure is not None:
@@ -354,9 +356,9 @@ class Connection(Wishes):
             self._congested.append(outlet)
 
     def _hand_over_marked(self) -> None:
-        if self.session.marked:
+        if self.session.holes.marked:
             with self.mutex:
-                batches = self.session.take_marked()
+                batches = self.session.holes.take_marked()
             for outlet, batch in batches:
                 self.hand_over(outlet, batch)
 
@@ -392,9 +394,10 @@ class Connection(Wishes):
 
     def _step(self, now: float) -> float:
         """Look at what concerns other links, too; return when to look again. All that was read has been delivered."""
-        due = self.session.notice or now >= self._old_at
+        due = self.session.teller.closing or now >= self._old_at
         if due and (self.pair is None or self.pair.permanent or self.pair.first is self):  # else a little later
-            self.session.notice, self._old_at = False, now + (self._settings.max_link_age or float("inf"))
+            self.session.teller.heeded()
+            self._old_at = now + (self._settings.max_link_age or float("inf"))
             self._owner.hand_over(self)
         if self.departing and self.keeper is not None and not self.keeper.depart(now):
             return now + DEPART_S  # when what is held back is delivered

@@ -248,7 +248,7 @@ class Lines:
         # What comes to a line that is about to go moves with the rest.
         lines = [line for line in self.lines if line is not without and (line.pair is not None or not line.retired)]
         loads = [Load(line.session.subscriptions) for line in lines]
-        refused = next((line for line in lines if line.session.login_error is not None), None)
+        refused = next((line for line in lines if line.session.login.error is not None), None)
         places = place(args, loads, self.limit)
         lines += [self._open() for _ in loads[len(lines) :]]
         of_load = dict(zip(map(id, loads), lines, strict=True))

@@ -164,7 +164,7 @@ class Pair:
             joints = [joint for joint, _ in self._joints.values()]
             for stream in link.session.subscriptions:
                 if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.live:
-                    self.other(link).session.share_hole(stream.twin)
+                    self.other(link).session.holes.share(stream.twin)
         for joint in joints:
             joint.lost(link)
         if self.other(link).session.up:

@@ -175,7 +175,7 @@ class Wishes:
         """
         with self.changed:
             while True:
-                ended = self.failure or self.session.login_error
+                ended = self.failure or self.session.login.error
                 if ended is not None:
                     raise type(ended)(*ended.args)
                 if self.session.logged_in:
@@ -195,7 +195,7 @@ class Wishes:
             ManagerClosed, LoginError, ConnectionLost: The endpoint has ended; nothing was or will be sent.
         """
         with self.changed:
-            ended = self.failure or self.session.login_error
+            ended = self.failure or self.session.login.error
             if ended is not None:
                 raise type(ended)(*ended.args)
             if self._stopping:
@@ -266,7 +266,7 @@ class Wishes:
     @property
     def needed(self) -> bool:
         """A link is needed."""
-        return self.session.needed or (self._held_open and self.session.login_error is None)
+        return self.session.needed or (self._held_open and self.session.login.error is None)
 
     # ------------------------------------------------------------------ what the session says
 

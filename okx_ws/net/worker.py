@@ -8,12 +8,28 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-__all__ = ["RestWorker"]
+from ..errors import OkxWsError
+
+__all__ = ["RestWorker", "answer_of"]
 
 log = logging.getLogger(__name__)
 
 SLICE_S = 1.0
+
+T = TypeVar("T")
+
+
+def answer_of(question: Callable[[], T]) -> T | OkxWsError:
+    """Ask, on the worker's thread; return the answer, or why there is none: somebody on another thread waits for it."""
+    try:
+        return question()
+    except OkxWsError as exc:
+        return exc
+    except Exception as exc:  # a bug of ours must not leave anybody waiting
+        log.exception("a question to REST failed")
+        return OkxWsError(f"{type(exc).__name__}: {exc}")
 
 
 class RestWorker:

@@ -150,6 +150,7 @@ class Calls:
             room: The link takes what it is given; else calls are held back, so that they can be withdrawn.
         """
         if not self._times:
+            self.due = float("inf")  # they may have ended meanwhile, and `due` asked for this look
             return []
         self.expire(now)
         if not (ready and self._waiting):

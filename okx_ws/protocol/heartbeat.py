@@ -24,6 +24,10 @@ class Heartbeat:
         interval: Seconds without life until a ping.
         timeout: Seconds after the ping, without life, until the link is dead.
         now: When the link came up.
+
+    Attributes:
+        due: When `check` has something to say next.
+        round_trip_s: Seconds from the last text ping to its pong; None before the first.
     """
 
     def __init__(self, interval: float, timeout: float, now: float) -> None:
@@ -33,15 +37,16 @@ class Heartbeat:
         #: When the unanswered ping went out; None while quiet.
         self._pinged: float | None = None
         self._paused = False
-        #: Seconds from the last text ping to its pong; None before the first.
+        self.due = now + interval
         self.round_trip_s: float | None = None
 
     def life(self, at: float) -> None:
         """Something that proves life arrived at `at`; what came before a ping does not answer it."""
         if at > self._life:
             self._life = at
-        if self._pinged is not None and at >= self._pinged:
+        if self._pinged is None or at >= self._pinged:
             self._pinged = None
+            self.due = self._life + self._interval
 
     def pong(self, now: float) -> None:
         """The text ``pong`` arrived; call before `life`, which forgets the ping."""
@@ -54,11 +59,6 @@ class Heartbeat:
             self._paused = paused
             self.life(now)
 
-    @property
-    def due(self) -> float:
-        """When `check` has something to say next."""
-        return self._life + self._interval if self._pinged is None else self._pinged + self._timeout
-
     def check(self, now: float, idle: bool = True) -> str:
         """Return ``"ping"``, ``"dead"`` or ``""``; a ``"ping"`` counts as sent now.
 
@@ -69,7 +69,7 @@ class Heartbeat:
         if now < self.due:
             return ""
         if self._pinged is None:
-            self._pinged = now
+            self._pinged, self.due = now, now + self._timeout
             return "ping"
         if self._paused:
             self.life(now)

@@ -88,6 +88,10 @@ class Login:
         self._refusals = 0
         #: The clock was asked anew because of a refusal, and no login has succeeded since.
         self._resynced = False
+        #: The key was replaced while this link was logged in with the old one: it is ended once its calls are answered.
+        self.outdated = False
+        #: The present or last link knew only a key that was replaced: what OKX said of its key says nothing any more.
+        self.old_key = False
 
     @property
     def possible(self) -> bool:
@@ -109,6 +113,21 @@ class Login:
             self._clock_until = now + CLOCK_WAIT_S
             self._clock.want()
         return max(self.not_before, self._clock_until)
+
+    def link_up(self) -> None:
+        """A new link, which will know the present key alone."""
+        self.old_key = False
+
+    def key_replaced(self, up: bool) -> bool:
+        """There is a new key. Return whether the next login is with it.
+
+        OKX knows no second login on a link (`up`): one that is logged in has to end before.
+        """
+        self.outdated = up and self.state in ("asked", "done")
+        self.old_key = self.outdated or not up
+        if not self.outdated:
+            self.renew()
+        return not self.outdated
 
     def renew(self) -> None:
         """There is a new key: whatever became of the old one, ask anew."""

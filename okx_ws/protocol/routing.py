@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from .subscriptions import Stream, Subscriptions
 
-__all__ = ["Outlet", "Route", "Routes"]
+__all__ = ["Batch", "Outlet", "Route", "Routes"]
 
 #: A head is some 60 bytes; private ones vary with their page number. A full table is emptied and learnt anew.
 MAX_HEADS = 16_384
@@ -33,6 +33,10 @@ class Outlet(Protocol):
 
     def deliver(self, batch: list[bytes]) -> bool:
         """Take messages in order, neither raising nor blocking; return `congested`."""
+
+
+#: Messages for one outlet, in order.
+Batch = tuple[Outlet, list[bytes]]
 
 
 class Route:

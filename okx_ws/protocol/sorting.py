@@ -13,13 +13,11 @@ from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from . import codec, gaps
-from .routing import Outlet, Route, Routes
+from .holes import end_hole
+from .routing import Batch, Route, Routes
 from .subscriptions import Stream
 
-__all__ = ["Batch", "Control", "Sorter", "end_hole"]
-
-#: Messages for one outlet, in order.
-Batch = tuple[Outlet, list[bytes]]
+__all__ = ["Control", "Sorter"]
 
 
 class Control(NamedTuple):
@@ -56,6 +54,13 @@ class Sorter:
     def sort(self, payloads: list[bytes], now: float, now_ms: int) -> tuple[list[Batch], list[Control]]:
         """Sort whole messages that arrived together at `now` (monotonic) and `now_ms` (Unix)."""
         of_head = self._routes.of_head
+        if len(payloads) == 1:  # at low rates each is: what follows does the same, with more calls
+            only = of_head(payloads[0].partition(codec.HEAD_END)[0])
+            if only is not None:
+                self.messages += 1
+                only.messages += 1
+                only.last, only.last_at = payloads[0], now
+                return ([(only.outlet, payloads)] if only.outlet is not None else []), []
         # One comprehension, and C loops below: measured at 0.25 µs a message, against 0.8 µs for decoding it.
         routes = [of_head(payload.partition(codec.HEAD_END)[0]) for payload in payloads]
         self.messages += len(payloads)
@@ -155,11 +160,3 @@ class Sorter:
         for stream in route.streams:
             self._hole(stream, payload, now_ms)
         return self._holes_before(payload, route, controls, now_ms)
-
-
-def end_hole(stream: Stream, until_ms: int) -> bytes:
-    """End a stream's hole; return the text of its marker."""
-    since_ms, stream.hole_since_ms = stream.hole_since_ms, None
-    assert since_ms is not None  # there is a hole
-    lost = 1 if stream.hole_cause == "malformed" else None
-    return gaps.marker(stream.arg, stream.hole_cause, since_ms, max(since_ms, until_ms), lost)

@@ -81,6 +81,13 @@ def test_what_was_not_sent_in_time_is_withdrawn():
     assert desk.calls.due == float("inf")
 
 
+def test_calls_that_were_looked_at_from_outside_are_due_once():
+    """Whoever ends calls in place of the link has it look itself, once: a link that is due all the time never rests."""
+    desk = Desk()
+    desk.calls.due = 0.0
+    assert desk.sent() == [] and desk.calls.due == float("inf")
+
+
 def test_what_was_sent_and_not_answered_in_time_is_unknown():
     """Acceptance 78: and its reply, when it comes, is nobody's."""
     desk = Desk()

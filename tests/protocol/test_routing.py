@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from okx_ws.protocol import routing
 from okx_ws.protocol.routing import Routes
@@ -68,6 +70,22 @@ def test_order_is_kept_between_outlets():
     bench.want("b", **ETH)
     for _ in range(2):
         assert bench.sort(BTC, BTC, ETH, BTC) == [("a", 2), ("b", 1), ("a", 1)]
+
+
+@given(st.lists(st.sampled_from([BTC, ETH, {"channel": "trades", "instId": "BTC-USDT"}]), min_size=1, max_size=9))
+def test_messages_that_come_one_by_one_fare_like_those_that_come_together(args):
+    """One message has a short way of its own, to the same outlets, counts, newest messages and times."""
+    together, alone = Bench(), Bench()
+    for bench in (together, alone):
+        bench.want("a", **BTC)
+        bench.want("b", **ETH)
+    at_once = together.sort(*args)
+    one_by_one = [batch for arg in args for batch in alone.sort(arg)]
+    assert [name for name, n in at_once for _ in range(n)] == [name for name, _ in one_by_one]
+    assert all(n == 1 for _, n in one_by_one) and alone.sorter.messages == together.sorter.messages == len(args)
+    assert [(r.arg, r.messages, r.last, r.last_at) for r in alone.routes] == [
+        (r.arg, r.messages, r.last, r.last_at) for r in together.routes
+    ]
 
 
 def test_messages_are_counted_per_stream():

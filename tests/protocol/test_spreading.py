@@ -91,22 +91,16 @@ def test_what_stays_together_does_not_move():
     assert excess(subscriptions, 1) == []
 
 
-ARGS = st.tuples(
-    st.fixed_dictionaries(
-        {
-            "channel": st.sampled_from(["tickers", "books", "orders", "books-l2-tbt"]),
-            "instId": st.sampled_from("ABCDEFGH"),
-        }
-    ),
-    st.booleans(),
-)
+CHANNELS = st.sampled_from(["tickers", "books", "orders", "books-l2-tbt"])
+ARGS = st.fixed_dictionaries({"channel": CHANNELS, "instId": st.sampled_from("ABCDEFGH")})
 
 
-@given(st.lists(st.lists(ARGS, max_size=12), max_size=6), st.integers(1, 9))
-def test_every_arg_has_one_line_and_no_line_too_much(calls, limit):
+@given(st.lists(st.lists(ARGS, max_size=12), max_size=6), st.sets(CHANNELS), st.integers(1, 9))
+def test_every_arg_has_one_line_and_no_line_too_much(calls, private, limit):
     """In whatever order: same arg, same line; and within the limit, but for what stays together."""
     lines, home = [Subscriptions()], {}
-    for call in calls:
+    for args in calls:
+        call = [(arg, arg["channel"] in private) for arg in args]
         loads = [Load(subscriptions) for subscriptions in lines]
         places = place(call, loads, limit)
         lines += [Subscriptions() for _ in loads[len(lines) :]]

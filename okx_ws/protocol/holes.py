@@ -1,0 +1,132 @@
+"""The holes of one endpoint's streams: how each begins, what it is told as, and what ends it.
+
+Law. A stream has one hole at a time, however much is missing: it begins after the newest message, and ends
+
+1. with the next message, before which its marker goes (the sorter's part: see `Sorter`);
+2. with the acknowledgement, where what fills it need not wait for a message;
+3. with the end of the stream, since no message will come.
+
+The markers of 2 and 3 have no message to go before: they wait in `marked`. What the twin of a stream brings is not
+missing: such a hole is neither counted nor told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import codec, gaps
+from .routing import Batch, Routes
+from .subscriptions import Stream
+from .telling import Teller
+
+__all__ = ["Holes", "end_hole"]
+
+
+def end_hole(stream: Stream, until_ms: int) -> bytes:
+    """End a stream's hole; return the text of its marker."""
+    since_ms, stream.hole_since_ms = stream.hole_since_ms, None
+    assert since_ms is not None  # there is a hole
+    lost = 1 if stream.hole_cause == "malformed" else None
+    return gaps.marker(stream.arg, stream.hole_cause, since_ms, max(since_ms, until_ms), lost)
+
+
+class Holes:
+    """The holes of one endpoint's streams.
+
+    Args:
+        routes: Where what comes after a hole has to be looked at anew.
+        teller: Told of holes that nobody else tells of.
+        markers: Who reads wants markers; without, only where an outlet wants them (`Stream.held`).
+
+    Attributes:
+        markers: As given; changes take effect at once.
+        marked: Markers of holes that no message ends. Not yet taken by the owner.
+        now_ms: The wall clock when something last arrived, Unix ms; told by the session.
+    """
+
+    def __init__(self, routes: Routes, teller: Teller, markers: bool) -> None:
+        self._routes = routes
+        self._teller = teller
+        self.markers = markers
+        self.marked: list[Batch] = []
+        self.now_ms = 0
+
+    def take_marked(self) -> list[Batch]:
+        """Hand over the markers of holes that no message ends."""
+        taken, self.marked = self.marked, []
+        return taken
+
+    # ------------------------------------------------------------------ how one begins
+
+    def begin(self, stream: Stream, cause: str, since_ms: int | None = None, told: bool = True) -> None:
+        """What a stream sends from here on until its next message is missing; its outlets are made anew."""
+        if stream.hole_since_ms is not None:
+            return
+        newest = stream.newest
+        seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
+        stream.hole_since_ms = since_ms = since_ms or seen_ms or stream.active_ms or self.now_ms
+        quiet = stream.covered and cause != "stall"  # the twin brings it: nothing is missing
+        told = told and not quiet
+        stream.gaps += not quiet
+        stream.hole_cause, stream.hole_told, stream.hole_last = cause, told, newest
+        self._routes.forget_heads(stream)
+        if not stream.holders:
+            return
+        if not stream.routes:
+            self._routes.of_arg(stream.arg)  # there may never come a message that would make it
+        self._routes.reconnect([stream])
+        if told:
+            hole = {"cause": cause, "since_ms": since_ms}
+            msg = f"{cause}: what came after {since_ms} (Unix ms) is missing"
+            self._teller.tell("gap", stream.arg, msg=msg, data=hole)
+
+    def malformed(self, stream: Stream, payload: bytes, now_ms: int) -> None:
+        """A message of the stream cannot be read."""
+        self.begin(stream, "malformed", gaps.time_of(payload) or now_ms)
+
+    def link_lost(self, streams: Iterable[Stream], up_since: float) -> None:
+        """The link is gone: what was active on it (monotonic `up_since`) has a hole."""
+        for stream in streams:
+            # Data counts as much as an acknowledgement, which may have been lost.
+            if not stream.covered and (stream.acked or any(route.last_at >= up_since for route in stream.routes)):
+                self.begin(stream, "disconnect")
+
+    def share(self, stream: Stream) -> None:
+        """What is missing from the twin, is missing: whichever is first to bring something tells it."""
+        twin = stream.twin
+        if twin is not None and stream.hole_since_ms is None:
+            stream.hole_since_ms, stream.hole_cause = twin.hole_since_ms, twin.hole_cause
+            self._routes.forget_heads(stream)
+
+    # ------------------------------------------------------------------ how one ends
+
+    def over(self, stream: Stream, marker: bytes) -> None:
+        """A hole has ended: tell how, unless somebody else does, later."""
+        stalled, stream.stalls = stream.stalls > 0, 0
+        told = codec.decode(marker)
+        if stream.held:
+            return
+        stream.repairs += told["repaired"]
+        if not stream.hole_told:
+            return
+        if told["repaired"] or stalled:
+            msg = "messages flow again" if stalled else "the newest message holds the whole state"
+            self._teller.tell("repaired", stream.arg, msg=msg, data=told)
+        else:
+            bounds = f"between {told['since_ms']} and {told['until_ms']} (Unix ms)"
+            self._teller.tell("gap", stream.arg, msg=f"not repaired: what came {bounds} stays missing", data=told)
+
+    def acknowledged(self, stream: Stream) -> None:
+        """The server has the stream again: what fills its hole need not wait for a message, there may be none."""
+        if stream.held and stream.hole_since_ms is not None and stream.routes:
+            self.marked.append((stream.routes[0].outlet, [end_hole(stream, self.now_ms)]))
+
+    def end(self, stream: Stream) -> None:
+        """The stream has ended: a hole it has, or has from now on, will not end with a message any more."""
+        if stream.live:
+            self.begin(stream, "disconnect")
+        if stream.hole_since_ms is not None:
+            marker = end_hole(stream, self.now_ms)
+            if self.markers or stream.held:
+                self.marked += [(route.outlet, [marker]) for route in stream.routes if route.outlet is not None]
+            self.over(stream, marker)

@@ -1,0 +1,90 @@
+"""What a session tells its owner: events, with OKX's words in them and the name of the link.
+
+Law. What OKX sends may repeat what it was sent, a key or a passphrase too: whatever is told of it is blotted here. Who
+looks for something in a text (a name, an id) looks before, in the text as it came: a secret may look like a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..config import Credentials
+from ..events import Event
+from . import codec
+
+__all__ = ["Teller", "first_words"]
+
+#: The code of the notice that the link will be closed for an upgrade, about a minute before it is.
+CLOSING = "64008"
+
+
+def first_words(payload: bytes, credentials: Credentials) -> str:
+    """Return the beginning of a payload, without secrets: blotted before it is cut, lest half of one stays."""
+    return credentials.blot(payload[:4096].decode("utf-8", "replace"))[:80]
+
+
+class Teller:
+    """Makes the events of one endpoint.
+
+    Args:
+        endpoint: Its name, in every event.
+        credentials: What never appears in one.
+        keep: Given each event.
+
+    Attributes:
+        conn_id: OKX's name of the present link; None until its first event.
+        closing: OKX has said that it will close this link (64008).
+    """
+
+    def __init__(self, endpoint: str, credentials: Credentials, keep: Callable[[Event], None]) -> None:
+        self._endpoint = endpoint
+        self._credentials = credentials
+        self._keep = keep
+        self.conn_id: str | None = None
+        self.closing = False
+
+    def link_up(self) -> None:
+        """A link is open, of which OKX has said nothing yet."""
+        self.conn_id, self.closing = None, False
+
+    def learn_link(self, message: Mapping[str, Any]) -> None:
+        """Learn the name of the link from an event of the server."""
+        self.conn_id = message.get("connId") or self.conn_id
+
+    def heeded(self) -> None:
+        """Whoever heeds `closing` has done what there is to do."""
+        self.closing = False
+
+    def blot(self, text: str) -> str:
+        """Return a text of OKX's without secrets."""
+        return self._credentials.blot(text)
+
+    def tell(
+        self, type: str, arg: Mapping[str, Any] | None = None, code: str | None = None, msg: str = "", **more: Any
+    ) -> None:
+        """Tell an event; its texts are our own, or were blotted."""
+        self._keep(Event(type, self._endpoint, arg, code=code, msg=msg, conn_id=self.conn_id, **more))
+
+    def notice(self, msg: str, message: Mapping[str, Any] | None = None) -> None:
+        """Tell what is good to know, or what OKX has said (`message`) that has no other event."""
+        said = message or {}
+        code = said.get("code")
+        self.closing = self.closing or str(code) == CLOSING
+        told = None if code is None else str(code)
+        self.tell("notice", code=told, msg=self.blot(msg), data=self._credentials.blot_frame(said))
+
+    def unmatched(self, arg: Mapping[str, Any]) -> None:
+        """Tell of data that nobody has asked for."""
+        self.tell("unmatched", self._credentials.blot_frame(arg), msg="data for no subscription")
+
+    def malformed(self, payload: bytes, why: str) -> None:
+        """Tell of a message that could not be read."""
+        arg = self._credentials.blot_frame(codec.data_head_arg(payload.partition(codec.HEAD_END)[0]))
+        self.tell("malformed", arg, msg=f"{why}: {first_words(payload, self._credentials)!r}")
+
+    def late_reply(self, message: Mapping[str, Any]) -> None:
+        """Tell an answer to a call that is over: its outcome was told as unknown, and now it is known."""
+        code, op = str(message.get("code", "")), self.blot(str(message.get("op", "a call")))
+        msg = f"the answer to {op} {message['id']} came when its call was over"
+        self.tell("late_reply", code=code, msg=msg, data=self._credentials.blot_frame(message))
