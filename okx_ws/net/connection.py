@@ -330,15 +330,17 @@ class Connection(Wishes):
         session = self.session
         with self.mutex:
             batches = session.receive(payloads, time.monotonic(), time.time_ns() // 1_000_000)
-            if session.events:
-                self.changed.notify_all()
             events = self._take_events()
+            if events:
+                self.changed.notify_all()
             urgent = session.due == 0.0
-        # A refusal ends queues: what came before it goes first.
-        refusals = [event for event in events if event.type == "subscribe_failed"]
-        self._tell_all([event for event in events if event.type != "subscribe_failed"] if refusals else events)
-        if self.pair is not None and events:
-            self.pair.stir(self)
+        refusals: list[Event] = []
+        if events or session.calls.settled:  # most reads bring neither
+            # A refusal ends queues: what came before it goes first.
+            refusals = [event for event in events if event.type == "subscribe_failed"]
+            self._tell_all([event for event in events if event.type != "subscribe_failed"])
+            if self.pair is not None and events:
+                self.pair.stir(self)
         if self.site.raw is not None:
             texts = [payload for payload in payloads if payload != b"pong"]
             if self.pair is not None:  # data goes there when it is merged
@@ -346,7 +348,8 @@ class Connection(Wishes):
             batches = [(self.site.raw, texts), *batches]
         for outlet, batch in batches:
             self.hand_over(outlet, batch)
-        self._tell_all(refusals)
+        if refusals:
+            self._tell_all(refusals)
         if urgent and self._app is not None:
             self._app.wire.serve_soon()
 
