@@ -6,7 +6,6 @@ their head, the rest is handed to the session by kind.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from itertools import groupby
 from operator import itemgetter
@@ -89,11 +88,10 @@ class Sorter:
             route.messages += len(routes)
             route.last, route.last_at = payloads[-1], now
             return [(route.outlet, payloads)] if route.outlet is not None else []
-        counts = Counter(routes)
+        for route in routes:
+            route.messages += 1
         for route, last in newest.items():
-            route.messages += counts[route]
-            route.last = last
-            route.last_at = now
+            route.last, route.last_at = last, now
         outlets = {route.outlet for route in newest}
         if len(outlets) == 1:
             outlet = outlets.pop()
