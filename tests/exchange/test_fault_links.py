@@ -135,6 +135,20 @@ def test_throttle_cuts_a_slow_consumer_with_4005(exchange):
         assert closed(client) == (4005, "Buffer is full")
 
 
+def test_a_slow_consumer_is_sent_nothing_more_once_it_is_cut_off(exchange):
+    """What it missed must not lie in the midst of what it got: the close tells it, and everything after is missing."""
+    with talk(exchange) as client:
+        assert client.ask("ping") == "pong"
+        exchange.faults.start("throttle", frames=20, for_s=60.0)
+        (line,) = exchange.hub.lines
+        exchange.call(lambda: [line.put(f'{{"n":{n}}}') for n in range(30)])
+        got = []
+        with pytest.raises(ConnectionClosed) as told:
+            while True:
+                got.append(client.get()["n"])
+        assert told.value.rcvd.code == 4005 and got == list(range(len(got)))
+
+
 def test_refused_connections_are_refused_and_those_that_are_open_go_on(exchange):
     """TCP: connection refused; the port is the same afterwards."""
     url = exchange.urls["public"]
