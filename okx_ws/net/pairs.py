@@ -267,7 +267,15 @@ class Pair:
         link.pair = None
         link.session.mark_holes(False)
         for stream in link.session.subscriptions:
-            stream.twin = None
+            if stream.twin is not None:
+                link.session.routes.inherit(stream, stream.twin.routes)
+                stream.twin = None
+        for route in link.session.routes:
+            joint, _ = self._joints.get(route.identity, (None, []))
+            if joint is not None:  # the newest by arrival may be one that the other link had brought before
+                route.last = joint.newest or route.last
+        for stream in link.session.subscriptions:
+            link.session.holes.moved(stream)
         link.session.routes.reconnect()
 
     @property

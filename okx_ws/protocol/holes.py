@@ -96,7 +96,15 @@ class Holes:
         twin = stream.twin
         if twin is not None and stream.hole_since_ms is None:
             stream.hole_since_ms, stream.hole_cause = twin.hole_since_ms, twin.hole_cause
+            stream.hole_told, stream.hole_last = twin.hole_told, twin.hole_last
             self._routes.forget_heads(stream)
+
+    def moved(self, stream: Stream) -> None:
+        """The newest message of a stream is another one than was thought: its hole begins after that."""
+        newest = stream.newest
+        if stream.hole_since_ms is not None and newest is not None:
+            stream.hole_last = newest
+            stream.hole_since_ms = max(stream.hole_since_ms, gaps.time_of(newest, newest=True) or 0)
 
     # ------------------------------------------------------------------ how one ends
 

@@ -78,6 +78,11 @@ class Merge:
         return not self._holding
 
     @property
+    def newest(self) -> bytes | None:
+        """What was delivered last."""
+        return None if self._edge is None else self._edge.last
+
+    @property
     def held(self) -> int:
         """How many messages wait for proof."""
         return sum(len(line.held) for line in self._lines.values())

@@ -4,10 +4,12 @@ import pytest
 
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
-from tests.net.test_handover import conn_id, handed_over
+from tests.net.test_handover import conn_id, handed_over, links
 from tests.net.test_redundancy import whole
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
+
+TRADES = {"channel": "trades", "instId": "BTC-USDT"}
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +89,68 @@ def test_a_repaired_instrument_that_stays_silent_does_not_hold_up_a_hand_over(co
         eventually(lambda: verifier.seen["trades"] > seen + 20)
         # What the exchange left out in the stall nobody can know of; but nothing comes twice, or out of order.
         assert all(key[1] == "ETH-USDT" and int(row["tradeId"]) > last for key, last, row in verifier.faults)
+
+
+class Trades:
+    """Every tradeId that came, in order; without a hole, since REST fills them all."""
+
+    def __init__(self):
+        self.ids = []
+
+    def take(self, message):
+        """Take a message, or a marker."""
+        for row in message.get("data", ()):
+            self.ids += range(int(row["tradeId"]) - int(row["count"]) + 1, int(row["tradeId"]) + 1)
+
+    def flow(self):
+        """Wait for some more."""
+        least = len(self.ids) + 30
+        eventually(lambda: len(self.ids) > least, timeout=10)
+
+
+@pytest.fixture
+def traded(connect):
+    """An exchange, and a manager that reads trades: one hole of the link was filled already, and all flows."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True)
+        watch, trades = Watch(ws), Trades()
+        ws.subscribe("tickers", instId="BTC-USDT", queue=True).wait(5)
+        ws.subscribe("trades", instId="BTC-USDT", handler=trades.take).wait(5)
+        trades.flow()
+        exchange.drop("public")
+        watch.wait("disconnected")
+        watch.wait("repaired", timeout=10, arg=TRADES)
+        trades.flow()
+        yield exchange, ws, watch, trades
+        trades.flow()
+        ws.close()
+        assert trades.ids == list(range(trades.ids[0], trades.ids[-1] + 1))
+
+
+def test_a_repair_goes_on_from_what_the_new_link_had_delivered(traded):
+    """Acceptance 86: the old link falls, and the new one, which lacks something, is given up: nothing comes twice."""
+    exchange, ws, watch, trades = traded
+    exchange.faults.start("refuse", what="subscribe", code="50001", channel="tickers")
+    assert ws.rotate() == 1
+    (old,) = ws._lines["public"].lines
+    eventually(lambda: any(s.twin is not None and s.twin.sure for s in old.session.subscriptions))
+    trades.flow()
+    exchange.call(exchange.hub.lines[0].abort)
+    watch.wait("disconnected")
+    eventually(lambda: old.pair is None)
+    exchange.faults.stop()
+    watch.wait("repaired", timeout=10, arg=TRADES)
+
+
+def test_a_loss_right_after_a_hand_over_is_repaired(traded, monkeypatch):
+    """Acceptance 86: it is told, and REST is asked; however often the link is lost before it is known to be alone."""
+    monkeypatch.setattr(pairs, "ALONE_S", 60.0)
+    exchange, ws, watch, trades = traded
+    first = conn_id(ws)
+    assert ws.rotate() == 1
+    eventually(lambda: [link["conn_id"] not in (first, None) for link in links(ws)] == [True], timeout=10)
+    trades.flow()
+    exchange.drop("public")
+    watch.wait("disconnected")
+    watch.wait("repaired", timeout=10, arg=TRADES)
+    assert ws._lines["public"].lines[0].pair is None
