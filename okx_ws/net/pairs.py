@@ -101,7 +101,7 @@ class Pair:
         """Make the joint of what the first link has brought so far."""
         streams = route.streams
         joint = self._joint(route.arg, streams)
-        if streams and all(stream.wire == "on" for stream in streams):
+        if streams and all(map(self.first.session.has_begun, streams)):
             holes = [stream for stream in streams if stream.hole_since_ms is not None]
             joint.begin(
                 self.first,

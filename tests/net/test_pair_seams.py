@@ -1,5 +1,7 @@
 """Two links at once, and what else goes on: repairs that come later, subscriptions that end and begin again."""
 
+import threading
+
 import pytest
 
 from okx_ws.exchange import LocalExchange
@@ -154,3 +156,35 @@ def test_a_loss_right_after_a_hand_over_is_repaired(traded, monkeypatch):
     watch.wait("disconnected")
     watch.wait("repaired", timeout=10, arg=TRADES)
     assert ws._lines["public"].lines[0].pair is None
+
+
+def test_a_new_link_does_not_run_ahead_of_one_whose_acknowledgement_was_lost(connect, peer):
+    """Data counts as much as an acknowledgement: what the old link has still to bring goes first."""
+    ahead = threading.Event()
+
+    def trade(number):
+        row = {"instId": "BTC-USDT", "tradeId": str(number), "px": "1", "sz": "2", "side": "buy", "count": "1"}
+        return {"arg": TRADES, "data": [{**row, "ts": str(1_700_000_000_000 + number)}]}
+
+    def script(talk):
+        talk.upgrade()
+        request = talk.read_request("subscribe")
+        if talk.number == 2:
+            talk.ack(request)
+            talk.json(trade(5))
+            talk.until_gone()
+        talk.json(trade(1))
+        assert ahead.wait(10)
+        for number in range(2, 7):
+            talk.json(trade(number))
+        talk.until_gone()
+
+    trades = Trades()
+    ws = connect(urls=peer(script).urls, markers=True)
+    ws.subscribe("trades", instId="BTC-USDT", handler=trades.take)
+    eventually(lambda: trades.ids == [1])
+    assert ws.rotate() == 1
+    eventually(lambda: [link.session.messages > 1 for link in ws._lines["public"].connections[1:]] == [True])
+    ahead.set()
+    eventually(lambda: 6 in trades.ids)
+    assert trades.ids == [1, 2, 3, 4, 5, 6]
