@@ -157,7 +157,7 @@ class Merge:
         if one is not None and not one.joined and not one.torn and not self._track.chained:
             if one.recalled is not None and self._edge_after(out, now_ms).is_before(one.recalled):
                 one.held.appendleft(one.recalled)
-            if self._track.counted and one.held and self._track.place(one.held[0]) == "ahead":
+            if one.held and self._track.skips(one.held[0]):
                 one.until_ms = now_ms + PATIENCE_MS
             else:
                 one.doubtful = not one.held
@@ -240,7 +240,7 @@ class Merge:
     def _confirm(self, one: Line, payload: bytes, out: list[bytes], now_ms: int) -> None:
         """Take the first message of a line that had brought nothing when it joined."""
         one.doubtful = False
-        if self._track.counted and self._track.place(payload) == "ahead":
+        if self._track.skips(payload):
             if self._alone():
                 self._cause = "sequence"
             else:
@@ -359,9 +359,10 @@ class Merge:
                 one.held.popleft()
             if one.joined or not one.held:
                 continue
-            place = self._track.place(one.held[0])
+            reached = self._track.place(one.held[0]) != "ahead"
+            proven = one.until_ms is not None and not self._track.skips(one.held[0])
             # What was delivered last is looked for, too: the line may have begun before the one that leads.
-            if place != "ahead" or (out[-1] in one.held and not gaps.is_marker(out[-1])):
+            if reached or proven or (out[-1] in one.held and not gaps.is_marker(out[-1])):
                 self._free(one, out, now_ms)
                 return True
         return False

@@ -26,8 +26,19 @@ BOOK = {"channel": "books", "instId": "ETH-USDT"}
 SILENCE_S = 2.0
 
 
+#: Of every so many stalls that are drawn one begins: they last longest, and trades shall come live as well.
+STALLS = 5
+
+
 def draw(rng):
     """Return a fault, with what it is told."""
+    while (fault := draw_any(rng))[0] == "stall" and rng.randrange(STALLS):
+        pass
+    return fault
+
+
+def draw_any(rng):
+    """Return a fault, each as likely as any other."""
     endpoint = rng.choice(["public", "business", ""])
     short = {"for_s": rng.uniform(0.02, 0.3)}
     return rng.choice(

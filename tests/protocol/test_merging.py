@@ -426,6 +426,14 @@ def test_a_candle_whose_end_only_one_line_tells_is_closed_late():
     assert lines.get("new", push(arg, *rows)) == [candle(0, 9, "1")]
 
 
+@pytest.mark.parametrize("newest", [candle(0, 5), candle(-60_000, 5, "1")])
+def test_a_new_line_waits_for_the_end_of_a_candle_it_has_not_seen(newest):
+    """Though a pong says that nothing is under way: what answers pings may be quicker than what sends data."""
+    lines = Lines({"channel": "candle1m", "instId": "BTC-USDT"}, newest)
+    assert lines.get("new", candle(60_000, 1)) == [] and lines.flushed("new", MS) == []
+    assert lines.get("old", candle(0, 9, "1")) == [candle(0, 9, "1"), candle(60_000, 1)] and lines.caught_up
+
+
 def test_candles_of_prices_have_no_volume():
     """One that reads otherwise than the recent ones is new."""
     arg = {"channel": "index-candle1m", "instId": "BTC-USDT"}

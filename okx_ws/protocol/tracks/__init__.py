@@ -29,4 +29,6 @@ def track_of(arg: Mapping[str, Any]) -> Track:
         return Events(arg["channel"])
     if kind == "state":
         return State(paged=arg["channel"] in ("account", "positions"))
-    return {"book": Book, "trade": Trades, "candle": Candles}[kind]()
+    if kind == "candle":
+        return Candles(arg["channel"])
+    return Book() if kind == "book" else Trades()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from .. import gaps
+from ..backfill import bar_ms
 from ..codec import HEAD_END, decode
 from .track import NOBODY, SETTLED, LineId, Place, Track, Verdict, cut
 
@@ -147,8 +148,9 @@ class Candles(Track):
     is delivered if it reads otherwise than the recent ones.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channel: str) -> None:
         super().__init__()
+        self._bar_ms = bar_ms(channel)
         self._recent: deque[bytes] = deque(maxlen=4 * RECENT)
         self._newest: CandleKey = (-1, False, 0)
         #: The start of the last candle whose end was delivered.
@@ -161,6 +163,12 @@ class Candles(Track):
         if not keys or self._closed is None:
             return "ahead"
         return "old" if max(keys) < self._newest and not any(map(self._unclosed, keys)) else "ahead"
+
+    def skips(self, payload: bytes) -> bool:
+        keys, (start, ended, _) = candle_keys(payload), self._newest
+        if not keys or self._bar_ms is None or self._closed is None:
+            return False
+        return min(keys)[0] > start + ended * self._bar_ms
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         lead = line == self.lead
