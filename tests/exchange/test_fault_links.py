@@ -169,6 +169,18 @@ def test_refused_connections_are_refused_and_those_that_are_open_go_on(exchange)
         assert client.ask("ping") == "pong"
 
 
+def test_a_port_that_two_refuse_is_open_when_both_have_ended(exchange):
+    """The first one's end is not the second one's."""
+    first, second = exchange.faults.start("refuse"), exchange.faults.start("refuse")
+    eventually(lambda: refused(exchange, "public"))
+    first.stop()
+    for _ in range(50):
+        assert refused(exchange, "public")
+    second.stop()
+    second.stop()
+    eventually(lambda: not refused(exchange, "public"))
+
+
 def refused(exchange, endpoint):
     try:
         socket.create_connection(("127.0.0.1", urlsplit(exchange.urls[endpoint]).port), timeout=5).close()
