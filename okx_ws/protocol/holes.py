@@ -109,7 +109,7 @@ class Holes:
         newest = stream.newest
         if stream.hole_since_ms is not None and newest is not None:
             stream.hole_last = newest
-            stream.hole_since_ms = max(stream.hole_since_ms, gaps.time_of(newest, newest=True) or 0)
+            stream.hole_since_ms = gaps.time_of(newest, newest=True) or stream.hole_since_ms
 
     # ------------------------------------------------------------------ how one ends
 
