@@ -113,7 +113,7 @@ class Merge:
             if newest is not None and not gaps.is_marker(newest):
                 self._track.begin(line, newest, [])
                 self._edge.last = self._newest = newest
-                one.fresh = False
+                one.fresh, one.doubtful = False, True
         if self._holding < len(self._lines) - 1:
             self._holding += 1
         else:

@@ -687,3 +687,12 @@ def test_a_hole_from_before_a_line_began_does_not_part_it():
     assert lines.flushed("new", MS) == []
     first = push(tickers, {"ts": str(MS + 1)})
     assert lines.get("new", gaps.marker(tickers, "disconnect", MS, MS), first) == [first] and lines.caught_up
+
+
+def test_what_the_first_line_left_out_before_its_first_message_is_told():
+    """It goes on from what was delivered, which REST may have told: the stream may have stalled meanwhile."""
+    merge = Merge(TRADES)
+    merge.enter("old", MS, trade(1))
+    marker, after = merge.receive("old", [trade(4)], MS)
+    assert gaps.is_marker(marker) and after == trade(4)
+    assert merge.receive("old", [trade(6)], MS) == [trade(6)], "from then on its own order is the truth"
