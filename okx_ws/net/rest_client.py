@@ -62,14 +62,15 @@ class RestClient:
         """
         return self._calls.call("GET", path, params, timeout=timeout, signed=signed)
 
-    def room_in(self, path: str, **params: Value) -> float:
+    def room_in(self, path: str, *, left: float = 0.0, **params: Value) -> float:
         """Return in how many seconds OKX's limit has room for such a `get`: 0 if it has now. Does not block.
 
         Args:
             path: From ``/api/v5/`` on, without a query.
+            left: This part of the limit shall stay free for others: 0.5 leaves them half of it.
             **params: OKX's, by its names.
         """
-        return self._calls.room_in(path, params)
+        return self._calls.room_in(path, params, left)
 
     def post(self, path: str, body: Any = None, *, timeout: float = TIMEOUT_S) -> list[Any]:
         """POST to any endpoint, signed and sent once: ``post("/api/v5/account/set-leverage", {"lever": "5", …})``.

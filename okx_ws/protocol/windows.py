@@ -21,13 +21,14 @@ class Windows:
         #: For each key, how long a window is, and the newest times, as many as its limit.
         self._known: dict[Hashable, tuple[float, deque[float]]] = {}
 
-    def ready_at(self, key: Hashable, most: int, window_s: float, now: float, n: int = 1) -> float:
+    def ready_at(self, key: Hashable, most: int, window_s: float, now: float, n: int = 1, spare: int = 0) -> float:
         """Return when `n` may go under `key`, of which `most` are allowed in `window_s` seconds: `now` or later.
 
-        More than `most` at once are let through when the window is empty: to wait would not help them.
+        More than `most` at once are let through when the window is empty: to wait would not help them. With `spare`,
+        there must be room for so many others besides.
         """
         times = self._window(key, most, window_s, now)
-        beyond = len(times) + min(n, most) - most
+        beyond = len(times) + min(n + spare, most) - most
         return now if beyond <= 0 else max(now, times[beyond - 1] + window_s * MARGIN)
 
     def take(self, key: Hashable, most: int, window_s: float, at: float, n: int = 1) -> None:
