@@ -399,7 +399,7 @@ def test_trades_delivered_are_trades_that_happened(connect):
 
 
 def test_every_closed_candle_comes_once(connect):
-    """Acceptance 87: of trades, of the mark price and of an index, with links that fall."""
+    """Acceptance 87: of trades, of an index and of a spread, with links that fall."""
     with LocalExchange(speed=20) as exchange:
         ws = connect(exchange)
         got = defaultdict(list)
@@ -408,8 +408,9 @@ def test_every_closed_candle_comes_once(connect):
             channel = message["arg"]["channel"]
             got[channel] += [int(row[0]) for row in message["data"] if row[-1] == "1"]
 
-        for channel, instId in (("candle1s", "BTC-USDT"), ("candle1m", "BTC-USDT"), ("index-candle1m", "BTC-USDT")):
-            ws.subscribe(channel, instId=instId, handler=take)
+        for channel in ("candle1s", "candle1m", "index-candle1m"):
+            ws.subscribe(channel, instId="BTC-USDT", handler=take)
+        ws.subscribe("sprd-candle1m", sprdId="BTC-USDT_BTC-USDT-SWAP", handler=take)
         watch = Watch(ws)
         for _ in range(4):
             eventually(lambda: got["candle1s"])
@@ -417,7 +418,7 @@ def test_every_closed_candle_comes_once(connect):
             threading.Event().wait(0.6)
             watch.wait("subscribed", timeout=10)
         mark = got["candle1s"][-1]
-        eventually(lambda: got["candle1s"][-1] > mark + 20_000 and len(got) == 3 and all(map(len, got.values())), 15)
+        eventually(lambda: got["candle1s"][-1] > mark + 20_000 and len(got) == 4 and all(map(len, got.values())), 15)
         ws.close()
         for channel, starts in got.items():
             length = 1000 if channel == "candle1s" else 60_000
@@ -485,3 +486,47 @@ def test_a_stream_that_is_refused_when_it_is_subscribed_again_ends_with_its_hole
         assert rest[-1] is marker and marker["cause"] == "disconnect" and not marker["repaired"]
         newest = rest[-2]["data"][-1] if rest[:-1] else last
         assert marker["since_ms"] == int(newest["ts"]) <= marker["until_ms"]
+
+
+RARE = [
+    {"channel": "option-trades", "instType": "OPTION", "instFamily": "BTC-USD"},
+    {"channel": "sprd-public-trades", "sprdId": "BTC-USDT_BTC-USDT-SWAP"},
+]
+
+
+def test_trades_of_options_and_spreads_are_filled_too(connect):
+    """Acceptance 86: of a family, and of a spread: each once, of each instrument in order, as the stream sends them."""
+    with LocalExchange() as exchange:
+        exchange.record()
+        ws = connect(exchange, markers=True)
+        got, filled, markers = defaultdict(list), set(), []
+
+        def take(message):
+            if message.get("event"):
+                markers.append(message)
+                return
+            got[message["arg"]["channel"]] += message["data"]
+            filled.update([message["arg"]["channel"]] if message.get("backfill") else [])
+
+        for subscription in ws.subscribe(RARE, handler=take):
+            subscription.wait(5)
+        eventually(lambda: len(got) == 2, 15)
+        for _ in range(4):
+            outage = exchange.faults.start("refuse", what="upgrade")
+            exchange.drop()
+            threading.Event().wait(0.7)
+            outage.stop()
+            marks = {channel: len(rows) for channel, rows in got.items()}
+            eventually(lambda marks=marks: all(len(got[channel]) > n + 1 for channel, n in marks.items()), 15)
+        threading.Event().wait(1.0)  # what was pushed last arrives
+        ws.close()
+        assert markers and [marker for marker in markers if not marker["repaired"]] == []
+        assert filled == {arg["channel"] for arg in RARE}
+        for arg in RARE:
+            rows = got[arg["channel"]]
+            truth = [row for sent in exchange.sent(arg) for row in sent.push["data"]]
+            places = {row.get("instId") for row in rows}
+            for place in places:
+                ids, there = ([row["tradeId"] for row in some if row.get("instId") == place] for some in (rows, truth))
+                assert ids == there[there.index(ids[0]) : there.index(ids[-1]) + 1], place
+            assert all(row in truth for row in rows), "as the stream would have sent them"

@@ -8,20 +8,24 @@ Source: OKX v5 docs, "Spread Trading", read June 2026.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .book_feeds import BookFeed, WholeBookFeed
 from .candles import CandleFeed, Candles
-from .feeds import ChangeFeed, Feed, Push, TradeFeed
+from .feeds import ChangeFeed, Feed, Push, TradeFeed, single_trades, trade_row
 from .instruments import Instrument, decimal_text
 from .markets import Market, Trade, Trades, World
 from .rows import ticker_row
 
-__all__ = ["make_spread_feed"]
+__all__ = ["SpreadCandles", "make_spread_feed", "spread_of"]
 
 #: Ticks below a price of 0.
 BELOW = 1_000_000
+
+#: Trades of a spread that are remembered.
+LOGGED = 500
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,9 @@ class Spread:
         place = self._swap.instrument
         spread = SpreadInstrument("SPOT", sprdId, place.index, place.tick, place.tick_places, 2, 500, 0)
         self.market = Market(spread, self._fair(), random.Random(sprdId))
-        #: What was traded in the last step.
+        #: What was traded in the last step, and lately.
         self.trades: list[Trade] = []
+        self._log: deque[Trade] = deque(maxlen=LOGGED)
         self._last_ms = world.now_ms
 
     def _fair(self) -> float:
@@ -56,7 +61,14 @@ class Spread:
     def watch(self, ts: int, trades: Trades) -> None:
         """See a step of the world."""
         self.trades = self.market.step(self._fair(), max(1.0, ts - self._last_ms), ts)
+        self._log.extend(self.trades)
         self._last_ms = ts
+
+    def newest_first(self) -> Iterator[Push]:
+        """Give the rows of what was traded lately, one by one."""
+        for trade in reversed(self._log):
+            for tradeId, lots in reversed(single_trades(trade)):
+                yield spread_row(trade_row(self.market, trade, tradeId, lots))
 
 
 def three(rows: list[list[str]]) -> list[list[str]]:

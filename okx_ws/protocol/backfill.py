@@ -80,16 +80,23 @@ class Repair(ABC):
 
     Attributes:
         awaits: It is better asked when the first message after the hole has come.
+        ordered: Its messages come in one order: from the first one on that is not known, all others follow.
         watching: It wants to `see` the messages that came after the hole.
     """
 
     awaits = True
+    ordered = True
 
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
         self.arg = arg
         self.head = head
         self.since_ms = since_ms
         self.watching = True
+
+    @property
+    def waits(self) -> bool:
+        """No message has come after the hole that tells what to ask for."""
+        return self.watching
 
     @abstractmethod
     def see(self, payload: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What has changed of orders, fills and the funding rate while nobody listened, and what to ask REST for it. Pure.
+"""What has changed of orders, fills and the funding rate while nobody listened, and which repair is whose. Pure.
 
 Law. These channels send no state when they are subscribed, and their rows have no numbers that count: what REST tells
 is compared with what was heard before the hole, and with what came after it. An order of which a message came after the
@@ -11,12 +11,13 @@ Source: OKX v5 docs, "Order channel", "Get order list", "Get transaction details
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from .backfill import CANDLES, MAX_ROWS, Ask, Candles, Place, Repair, Trades, Unusable, message_of, rows_of, whole
 from .identity import KEYS
+from .latest import LatestTrades, TradeMemory
 
-__all__ = ["Fills", "FundingRate", "OrderMemory", "Orders", "repair_of"]
+__all__ = ["Fills", "FundingRate", "Memory", "OrderMemory", "Orders", "memory_for", "repair_of"]
 
 PENDING, ORDER, FILLS = "/api/v5/trade/orders-pending", "/api/v5/trade/order", "/api/v5/trade/fills"
 FUNDING = "/api/v5/public/funding-rate"
@@ -54,6 +55,13 @@ def time_of(row: Mapping[str, Any]) -> int:
     return int(text) if text.isdecimal() else 0
 
 
+class Memory(Protocol):
+    """What is learnt from a stream's messages, for repairs."""
+
+    def learn(self, rows: Iterable[Any]) -> None:
+        """Take the rows of a push, or of REST."""
+
+
 class OrderMemory:
     """The orders that are open, as far as messages have told: newest row by ordId."""
 
@@ -77,7 +85,7 @@ class OrderMemory:
 class Listed(Repair):
     """A repair from lists that are read page by page."""
 
-    awaits = False
+    awaits = ordered = False
 
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
         # Without a message from OKX the time is ours, whose clock may be ahead.
@@ -251,7 +259,7 @@ def fills_of(rows: Iterable[Any]) -> dict[Hashable, Any]:
 class FundingRate(Repair):
     """``funding-rate``: the present one; OKX pushes it each 30 to 90 seconds only."""
 
-    awaits = False
+    awaits = ordered = False
 
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
         super().__init__(arg, head, last, since_ms)
@@ -293,8 +301,15 @@ def stamp(row: Any) -> int:
     return int(text) if text.isdecimal() else 0
 
 
+def memory_for(arg: Mapping[str, str]) -> Memory | None:
+    """Return an empty memory for a subscription whose repair needs one."""
+    if arg["channel"] == "orders":
+        return OrderMemory()
+    return TradeMemory() if arg["channel"] == "option-trades" else None
+
+
 def repair_of(
-    arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: OrderMemory
+    arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: Memory | None = None
 ) -> Repair | None:
     """Return what can fill a hole of this subscription; None if REST has nothing that could."""
     channel = arg["channel"]
@@ -305,5 +320,9 @@ def repair_of(
     if channel == "funding-rate" and "instId" in arg:
         return FundingRate(arg, head, last, since_ms)
     if channel == "orders":
-        return Orders(arg, head, last, since_ms, memory)
+        return Orders(arg, head, last, since_ms, memory if isinstance(memory, OrderMemory) else OrderMemory())
+    options = channel == "option-trades" and not arg.keys().isdisjoint(("instId", "instFamily"))
+    if options or (channel == "sprd-public-trades" and "sprdId" in arg):
+        heard = memory if isinstance(memory, TradeMemory) else TradeMemory()
+        return LatestTrades(arg, head, last, since_ms, heard)
     return Fills(arg, head, last, since_ms) if channel == "fills" else None

@@ -197,7 +197,9 @@ def test_the_present_funding_rate_comes_if_it_is_news():
         repair.take(ask, [{**row, "instId": "X"}])
 
 
-@pytest.mark.parametrize("channel", ["tickers", "books", "liquidation-orders", "option-trades", "account", "candle7x"])
+@pytest.mark.parametrize(
+    "channel", ["tickers", "books", "liquidation-orders", "public-block-trades", "account", "candle7x"]
+)
 def test_other_channels_cannot_be_filled(channel):
     """REST has nothing that could, or the next message makes up for it."""
     assert repair_of({"channel": channel, "instId": "X"}, b"", None, 0, OrderMemory()) is None
