@@ -35,8 +35,8 @@ SLOW_S = 16.0
 #: This part of each limit of OKX's is left to repairs and to users' own questions.
 LEFT = 0.5
 
-#: One question.
-TIMEOUT_S = 3.0
+#: One question: so short that one under way when the link is back does not use up the time of the repairs behind it.
+TIMEOUT_S = 1.5
 
 
 class Link(Protocol):

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from okx_ws import SubscribeError
+from okx_ws import QueueOverflow, SubscribeError
 from okx_ws.exchange import LocalExchange
 from tests.watch import Watch, eventually
 from tests.web import http
@@ -297,6 +297,41 @@ def test_too_many_messages_end_the_wait(lab, monkeypatch):
         one.after.put(push(trade(number)))
     marker, *messages = one.read(61, timeout=5)
     assert marker["repaired"] is False and ids(messages) == list(range(20, 80))
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "block", "error", "latest"])
+def test_a_hold_that_releases_more_than_a_queue_takes_loses_nothing_silently(policy, lab):
+    """In order, each once; what a full queue drops, the whole hole perhaps, has its marker or its error before it."""
+    one = lab(backfill_timeout=1.0, overflow=policy, queue_size=50)
+    trades = one.ws.subscribe("trades", instId="BTC-USDT", queue=True)
+    assert ids([trades.get(timeout=5)]) == [10]
+    one.rest.spoil = BAD["mute"]
+    one.lose()
+    held = threading.Event()
+    inside = one.rest.spoil
+    one.rest.spoil = lambda path, query: held.set() or inside(path, query)
+    for number in range(20, 1520):
+        one.after.put(push(trade(number)))
+    assert held.wait(5)
+    last, told, longest, got = 10, False, 0, 0
+    while last < 1520:
+        longest = max(longest, trades.own_queue.qsize())
+        try:
+            message = trades.get(timeout=1.5)
+        except queue.Empty:  # of what was dropped last, the next message tells
+            one.after.put(push(trade(1520)))
+            continue
+        except QueueOverflow:
+            told = True
+            continue
+        if message.get("event"):
+            told = told or not message["repaired"]
+            continue
+        (number,) = ids([message])
+        assert number > last and (number == last + 1 or told), (last, number)
+        last, told, got = number, False, got + 1
+    assert longest <= {"block": 1600, "drop_newest": 50}.get(policy, 51)
+    assert got == 1501 if policy == "block" else got > 1
 
 
 def test_what_is_held_when_the_manager_closes_is_delivered(lab):

@@ -11,36 +11,14 @@ Source: OKX v5 docs, "Get option trades" (100 of an option or a family), and for
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from .backfill import LAG_S, Ask, Place, Repair, Unusable, message_of, rows_of, whole
+from .backfill import LAG_S, Ask, Place, Repair, Trade, Unusable, message_of, rows_of, trade_of
 
 __all__ = ["LatestTrades", "TradeMemory"]
 
 #: Instruments that are remembered; a family has some 1,500 options.
 MOST_PLACES = 10_000
-
-
-class Trade(NamedTuple):
-    """What tells a trade from others, and when it was made (Unix ms)."""
-
-    place: str
-    id: int
-    ts: int
-
-
-def trade_of(row: Any) -> Trade:
-    """Return what tells a row's trade.
-
-    Raises:
-        Unusable: It is no trade.
-    """
-    if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("px", "sz", "side")):
-        raise Unusable(f"no trade: {row!r:.80}")
-    place = row.get("instId") or row.get("sprdId")
-    if not isinstance(place, str):
-        raise Unusable(f"no trade: {row!r:.80}")
-    return Trade(place, whole(row.get("tradeId")), whole(row.get("ts")))
 
 
 def trades_of(rows: Iterable[Any]) -> Iterator[Trade]:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from . import gaps
-from .backfill import CANDLES, FAMILIES, Ask, Unusable, message_of, rows_of, whole
+from .backfill import Ask, Unusable, message_of, rows_of, whole
+from .bars import CANDLES, FAMILIES
 
 __all__ = ["BULK_FROM", "MARK", "Key", "Polled", "Question", "State", "plan"]
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Protocol
 
-from .backfill import CANDLES, MAX_ROWS, Ask, Candles, Place, Repair, Trades, Unusable, message_of, rows_of, whole
+from .backfill import MAX_ROWS, Ask, Place, Repair, Trades, Unusable, message_of, rows_of, whole
+from .bars import CANDLES, Candles
 from .identity import KEYS
 from .latest import LatestTrades, TradeMemory
 
@@ -109,17 +110,27 @@ class Listed(Repair):
     def take(self, ask: Ask, rows: list[Any]) -> None:
         path, params, name = self._pages[0]
         for row in rows:
-            if not isinstance(row, dict) or not isinstance(row.get("ordId"), str) or "instId" not in row:
-                raise Unusable(f"no order: {row!r:.80}")
+            self._check(path, row)
+        oldest = min((whole(row.get(name)) for row in rows), default=0) if len(rows) >= PAGE else None
+        if oldest is not None and oldest >= int(params.get("after", oldest + 1)):
+            raise Unusable(f"a page that leads to itself: {oldest}")
         self._rows_read += len(rows)
         self.keep(path, rows)
-        if len(rows) < PAGE:
+        if oldest is None:
             del self._pages[0]
         else:
-            after = str(rows[-1].get(name, ""))
-            if not after or after == params.get("after"):
-                raise Unusable(f"a page that leads to itself: {after!r}")
-            self._pages[0] = (path, {**params, "after": after}, name)
+            self._pages[0] = (path, {**params, "after": str(oldest)}, name)
+
+    def _check(self, path: str, row: Any) -> None:
+        """Raise `Unusable` if this is no order, or fill, of what was asked for."""
+        names = ("ordId", "instId") if path == FILLS else ("ordId", "instId", "state")
+        if not isinstance(row, dict) or not all(row.get(name) and isinstance(row[name], str) for name in names):
+            raise Unusable(f"no order: {row!r:.80}")
+        if any(row.get(name, value) != value for name, value in self._place.items()):
+            raise Unusable(f"nothing of {self._place}: {row!r:.80}")
+        whole(row.get("tradeId" if path == FILLS else "uTime"))
+        if path == FILLS:
+            whole(row.get("ts"))
 
     def keep(self, path: str, rows: list[Any]) -> None:
         """Take the rows of a page."""
@@ -182,6 +193,7 @@ class Orders(Listed):
         ordId = ask.params["ordId"]
         if len(rows) != 1 or not isinstance(rows[0], dict) or rows[0].get("ordId") != ordId:
             raise Unusable(f"not the order {ordId}: {rows!r:.80}")
+        self._check(ask.path, rows[0])
         self._single.pop(ordId, None)
         self._found[ordId] = rows[0]
 
@@ -232,10 +244,7 @@ class Fills(Listed):
         self._told |= set(fills_of(rows_of(payload)))
 
     def keep(self, path: str, rows: list[Any]) -> None:
-        for row in rows:
-            whole(row.get("tradeId"))
-            if whole(row.get("ts")) >= self.since_ms:
-                self._rows.update(fills_of([row]))
+        self._rows.update(fills_of(row for row in rows if int(row["ts"]) >= self.since_ms))
 
     @property
     def _news(self) -> dict[Hashable, Any]:
@@ -278,6 +287,7 @@ class FundingRate(Repair):
     def take(self, ask: Ask, rows: list[Any]) -> None:
         if len(rows) != 1 or not isinstance(rows[0], dict) or rows[0].get("instId") != self.arg["instId"]:
             raise Unusable(f"no funding rate of {self.arg['instId']}: {rows!r:.80}")
+        whole(rows[0].get("ts"))
         self._answer = rows
 
     @property

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from okx_ws.protocol.backfill import Candles, Trades, Unusable
+from okx_ws.protocol.backfill import Trades, Unusable
+from okx_ws.protocol.bars import Candles
 
 TRADES = {"channel": "trades", "instId": "BTC-USDT"}
 CANDLES = {"channel": "candle1m", "instId": "BTC-USDT"}
