@@ -243,11 +243,11 @@ def test_an_answer_that_cannot_be_right_is_asked_for_again(lab):
 
 
 def test_a_stream_that_waits_holds_up_no_other(lab):
-    """Handler, own queue and shared queue of others get what comes, while REST is mute."""
+    """They get what comes, while REST is mute."""
     one = lab(backfill_timeout=2.0)
-    others = [one.ws.subscribe(channel, instId="BTC-USDT", queue=True) for channel in ("tickers", "open-interest")]
-    one.ws.subscribe("trades", instId="BTC-USDT")
-    one.read(1)
+    args = [TRADES, *({"channel": channel, "instId": "BTC-USDT"} for channel in ("tickers", "open-interest"))]
+    trades, *others = one.ws.subscribe(args, queue=True)  # in one request, which is all that the server reads
+    assert ids([trades.get(timeout=8)]) == [10]
     one.rest.spoil = BAD["mute"]
     one.lose()
     one.after.put(push(trade(14)))
@@ -255,9 +255,9 @@ def test_a_stream_that_waits_holds_up_no_other(lab):
         one.after.put(push({"ts": "1700000000099"}, arg=other.arg))
     start = time.monotonic()
     for other in others:
-        assert other.get(timeout=2)["data"] and other.get(timeout=2)["event"] == "gap" and other.get(timeout=2)["data"]
-    assert time.monotonic() - start < 1.0
-    marker, live = one.read(2)
+        assert other.get(timeout=8)["data"] and other.get(timeout=8)["event"] == "gap" and other.get(timeout=8)["data"]
+    assert time.monotonic() - start < 1.5
+    marker, live = trades.get(timeout=8), trades.get(timeout=8)
     assert marker["repaired"] is False and ids([live]) == [14] and time.monotonic() - start > 1.0
 
 

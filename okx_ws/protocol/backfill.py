@@ -46,6 +46,9 @@ MAX_ROWS = 10_000
 #: REST answers from caches that lag behind the stream; asked again after so long.
 LAG_S = 0.2
 
+#: Our clock may be ahead of OKX's by so much. One that is off by more is told (`net.clock`).
+SKEW_MS = 5_000
+
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 #: How a message that comes after a repair stands to it.
@@ -134,7 +137,8 @@ class Repair(ABC):
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
         self.arg = arg
         self.head = head
-        self.since_ms = since_ms
+        # Without a message from OKX the time may be ours, whose clock may be ahead.
+        self.since_ms = since_ms if last is not None else max(0, since_ms - SKEW_MS)
         self.watching = True
 
     @property

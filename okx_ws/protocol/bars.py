@@ -60,7 +60,7 @@ class Candles(Ranged):
             start, closed = max(bars)
             self.first = start + (self._bar_ms or 1) if closed else start
         else:
-            self.first = max(0, since_ms - (self._bar_ms or 1) + 1)  # the bar that was open then
+            self.first = max(0, self.since_ms - (self._bar_ms or 1) + 1)  # the bar that was open then
         self._path = self._newest
         #: The last answer about the newest bars, if it lacked some: the same again is all there is.
         self._short: list[int] | None = None

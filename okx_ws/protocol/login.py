@@ -45,7 +45,13 @@ LOGIN_WORDS = re.compile(r"apiKey|passphrase|timestamp|sign\b", re.IGNORECASE)
 
 
 class ClockState(Protocol):
-    """OKX's time, as far as it matters here."""
+    """OKX's time, as far as it matters here.
+
+    Attributes:
+        offset_s: Seconds that it is ahead of ours, once it is known.
+    """
+
+    offset_s: float
 
     @property
     def known(self) -> bool:

@@ -26,9 +26,6 @@ FUNDING = "/api/v5/public/funding-rate"
 #: Rows of a page.
 PAGE = 100
 
-#: Our clock may be ahead of OKX's by so much. One that is off by more is told (`net.clock`).
-SKEW_MS = 5_000
-
 LIVE = ("live", "partially_filled")
 
 #: OKX does not know the order (any more): canceled ones without fills are forgotten after two hours.
@@ -89,8 +86,7 @@ class Listed(Repair):
     awaits = ordered = False
 
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
-        # Without a message from OKX the time is ours, whose clock may be ahead.
-        super().__init__(arg, head, last, since_ms if last is not None else since_ms - SKEW_MS)
+        super().__init__(arg, head, last, since_ms)
         #: The pages to read: path, parameters, what the next page is asked by.
         self._pages: list[tuple[str, dict[str, str], str]] = []
         self._rows_read = 0

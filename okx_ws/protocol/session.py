@@ -65,7 +65,7 @@ class Session:
         outlet_of: Makes the outlet of a route, see `Routes`.
         credentials: With them logins are asked for; they are taken out of what OKX says before it is told.
         hint: Added to the remedy of a refused login: where it was tried.
-        clock: What logins are signed with; None: the local clock.
+        clock: OKX's, which logins are signed with; None: the local clock.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Session:
         self._requests = requests = Requests(streams)
         self.calls = Calls()
         self.teller = teller = Teller(endpoint, credentials or Credentials(), self._keep)
-        self.holes = holes = Holes(routes, teller, settings.markers)
+        self.holes = holes = Holes(routes, teller, settings.markers, clock)
         self._sorter = Sorter(routes, settings.markers, holes.malformed)
         self._silence = silence = Silence(streams, holes, teller, self.resubscribe)
         self._standing = standing = Standing(
@@ -260,8 +260,8 @@ class Session:
 
         Acknowledgements, errors, pongs and the like are settled here and show in `events`.
         """
+        self.holes.now, self.holes.now_ms = now, now_ms
         batches, controls = self._sorter.sort(payloads, now, now_ms)
-        self.holes.now_ms = now_ms
         for control in controls:
             self._settle(control, now)
         self.heartbeat.life(now)

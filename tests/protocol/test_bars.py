@@ -23,7 +23,7 @@ def push(arg, *rows):
 
 
 class Series:
-    """Bars of a channel, cut as the exchange cuts them, of which REST has the newest 1 440 apart from the older ones."""
+    """Bars of a channel, cut as the exchange cuts them; REST has the newest apart from the older ones."""
 
     def __init__(self, channel, number):
         self.channel = channel
