@@ -33,7 +33,7 @@ from .reporting import Reporter
 from .safeguards import Safeguards
 from .statistics import by_name, endpoint_stats, queue_stats
 from .subscribing import Subscribing
-from .switchboard import Switchboard
+from .switchboard import Switchboard, Tap
 from .trading import Trading
 from .views import Views
 
@@ -173,6 +173,7 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
             self._clock = Clock(self._transport, self._worker, self._reporter.tell, self._clock_ready)
         self._rest = RestClient(self._transport, self._credentials, self._clock, self._check_rest)
         self._switchboard = Switchboard(self._settings, self._reporter)
+        self._switchboard.add_tap("instruments", {}, Tap(self._rest.heard))
         self._live_views = {}
         #: For `Site`.
         self._raw: Outlet | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,8 +46,9 @@ class RestClient:
     ) -> None:
         self._where = urlsplit(transport.url).hostname
         self._calls = RestCalls(transport, credentials, clock, guard)
-        #: Answers to `instruments`, by what was asked.
-        self._listed: dict[str, list[dict[str, Any]]] = {}
+        #: Answers to `instruments`, by instType and what was asked; and how often the channel has told of a change.
+        self._listed: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._changes = 0
 
     # ------------------------------------------------------------------ any endpoint
 
@@ -100,7 +101,8 @@ class RestClient:
     ) -> list[dict[str, Any]]:
         """Return what is listed: ``instId``, ``instIdCode`` (int or None), ``tickSz``, ``lotSz``, ``state`` and more.
 
-        Asked once for each combination of arguments, then remembered; the rows are copies.
+        Asked once for each combination of arguments, then remembered, until the channel ``instruments``, if you have
+        subscribed it, tells of a change of that type; the rows are copies.
 
         Args:
             instType: ``SPOT``, ``MARGIN``, ``SWAP``, ``FUTURES``, ``OPTION`` or ``EVENTS``.
@@ -116,10 +118,21 @@ class RestClient:
             "instId": instId,
         }
         self._calls.guard()
-        known = repr(asked)  # values of any type, to be refused below
-        if refresh or known not in self._listed:
-            self._listed[known] = self._rows("/api/v5/public/instruments", timeout, asked)
-        return copy.deepcopy(self._listed[known])
+        known = (str(instType), repr(asked))  # values of any type, to be refused below
+        rows = None if refresh else self._listed.get(known)
+        if rows is None:
+            changes = self._changes
+            rows = self._rows("/api/v5/public/instruments", timeout, asked)
+            if changes == self._changes:  # else it may be from before the change
+                self._listed[known] = rows
+        return copy.deepcopy(rows)
+
+    def heard(self, message: Mapping[str, Any]) -> bool:
+        """Take note of what the channel ``instruments`` tells: what was listed of that type is asked for anew."""
+        self._changes += 1
+        instType = message["arg"].get("instType")
+        self._listed = {known: rows for known, rows in self._listed.items() if known[0] != instType}
+        return False
 
     def ticker(self, instId: str, *, timeout: float = TIMEOUT_S) -> list[dict[str, str]]:
         """Return one ticker, in a list: the object of the channel ``tickers``."""

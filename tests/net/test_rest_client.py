@@ -143,6 +143,19 @@ def test_instruments_are_asked_for_once_a_type(exchange, connect):
         rest.instruments(["SPOT"])
 
 
+def test_the_channel_of_instruments_has_a_listing_asked_for_anew(exchange, connect):
+    """Of the type that changed, once; without that channel nothing is asked."""
+    ws = connect(exchange)
+    changes = ws.subscribe("instruments", instType="SWAP", queue=True).wait()
+    spot = ws.rest.instruments("SPOT")
+    (before,) = ws.rest.instruments("SWAP", instId="BTC-USDT-SWAP")
+    exchange.change_terms("BTC-USDT-SWAP", tickSz="0.5")
+    assert changes.get(timeout=5)["data"][0]["tickSz"] == "0.5"
+    (after,) = ws.rest.instruments("SWAP", instId="BTC-USDT-SWAP")
+    assert before["tickSz"] != after["tickSz"] == "0.5"
+    assert ws.rest.instruments("SPOT") == spot and len(exchange.rest.requests) == 3
+
+
 def test_an_empty_answer_where_there_must_be_a_row_is_an_error(peer, connect):
     """Acceptance 89: `rest.ticker(…)[0]` never fails with an IndexError; nor are rows of another kind handed out."""
     server = peer(lambda talk: [(talk.read_head(), talk.send(http('{"code":"0","data":[]}'))) for _ in range(9)])
