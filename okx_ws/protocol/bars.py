@@ -54,7 +54,8 @@ class Candles(Ranged):
         self._bar = kind[2] + kind[3] + (kind[4] or "")
         self._bar_ms = bar_ms(arg["channel"])
         bars = starts(last)
-        #: When some bar of this stream has started: all others do at whole bars from there.
+        #: When some bar of this stream has started: all others do at whole bars from there. (Where bars of several days
+        #: begin anew, OKX does not say.)
         self._start = max(bars)[0] if bars else None
         if bars:
             start, closed = max(bars)
@@ -108,7 +109,9 @@ class Candles(Ranged):
         if not all(map(is_number, row[1:5])) or row[-1] not in ("0", "1"):
             raise Unusable(f"no candle: {row!r:.80}")
         start = whole(row[0])
-        if self._bar_ms is not None and self._start is not None and (start - self._start) % self._bar_ms:
+        day_ms = UNIT_MS["D"]
+        known = self._bar_ms is not None and (self._bar_ms <= day_ms or self._bar_ms == 7 * day_ms)
+        if known and self._start is not None and (start - self._start) % (self._bar_ms or 1):
             raise Unusable(f"no candle of {self._bar}: {row!r:.80}")
         return start
 
