@@ -25,7 +25,7 @@ from .codes import TOO_MANY_CODES, remedy
 from .requests import REPEATED_ID
 from .windows import Windows
 
-__all__ = ["Call", "Calls", "Cost", "Outcome", "is_own"]
+__all__ = ["Call", "Calls", "Cost", "Outcome", "codes_in", "is_own"]
 
 #: An id is this and a number, of which there is one sequence in a process: no two calls ever share one.
 ID_PREFIX = "call"
