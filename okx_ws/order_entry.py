@@ -24,10 +24,11 @@ from .net.lines import Lines
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
 from .order_requests import Request
-from .protocol.calls import Call, Cost, Outcome
+from .protocol.calls import Call, Outcome
 from .protocol.codes import UNKNOWN_CODES
 from .protocol.orders import BATCHES, check_steps, costs_of
 from .protocol.replies import OrderResult
+from .protocol.windows import Cost
 from .resolving import Doubt, Resolution, resolve
 
 __all__ = ["CallFuture", "Host", "OrderEntry"]

@@ -98,6 +98,7 @@ class Safeguards(Wiring):
             raise UsageError("with reconnect=False a link that is logged in cannot be made anew: make a new manager")
         with self._manager_lock:
             self._credentials.replace(apiKey, secretKey, passphrase)
+            self._order_pace.renew()
             endpoints = list(self._lines.values())
             for lines in endpoints:
                 lines.login_again()

@@ -13,6 +13,7 @@ from .delivery import MessageQueue
 from .errors import ManagerClosed, UsageError
 from .net.clock import Clock
 from .net.lines import Lines
+from .net.pacing import OrderPace
 from .net.proxy import is_loopback
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
@@ -37,6 +38,7 @@ class Wiring:
     _rest: RestClient
     _worker: RestWorker
     _clock: Clock | None
+    _order_pace: OrderPace
     _shared: MessageQueue
     _take: Callable[[float | None], Any]
     _closing: bool

@@ -161,3 +161,16 @@ def test_a_key_is_rotated_while_trading(trader, exchange):
     assert life.wait("rotated", "live") == ["live"]
     with pytest.raises((LoginError, AckTimeout)):
         trader.login_again(**{**NEW, "passphrase": "wrong"})
+
+
+def test_two_managers_with_one_key_keep_its_limit_together(connect):
+    """OKX counts by user and instrument, 60 in 2 s: a strict exchange refuses none, though either sends 40 at once."""
+    with LocalExchange(strict=True) as exchange:
+        made = [connect(exchange, **exchange.credentials) for _ in range(2)]
+        px = str(int(float(made[0].rest.ticker("BTC-USDT")[0]["bidPx"]) * 0.9))
+        order = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": px, "sz": "0.0001"}
+        for ws in made:
+            assert ws.place_order(**order).ok  # the link and the code are had
+        futures = [ws.place_order_nowait(**order, timeout=10) for ws in made for _ in range(40)]
+        assert all(future.result(10).ok for future in futures)
+        assert len(exchange.truth().open) == 82

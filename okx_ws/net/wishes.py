@@ -56,6 +56,7 @@ class Wishes:
             credentials=site.credentials,
             hint=f"tried {site.url}{site.hint}",
             clock=site.clock,
+            pace=site.pace,
         )
         self._waker = Waker()
         self._thread: threading.Thread | None = None

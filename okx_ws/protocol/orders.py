@@ -15,8 +15,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .calls import Cost
 from .rest import plain_of, text_of
+from .windows import Cost
 
 __all__ = ["BATCHES", "MOST_ORDERS", "OPS", "Op", "check_order", "check_steps", "costs_of", "expiry_of", "instType_of"]
 

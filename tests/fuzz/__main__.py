@@ -117,7 +117,7 @@ class Talk:
                 self.told.append(repr(outcome) if isinstance(outcome, OkxWsError) else only_result(outcome) and "")
             except OkxWsError as exc:
                 self.told.append(repr(exc))
-        self.told += [repr(stream.refusal) for stream in self.streams] + [repr(session.login_error)]
+        self.told += [repr(stream.refusal) for stream in self.streams] + [repr(session.login.error)]
         for text in self.told:
             assert not any(secret in text for secret in SECRETS), text
         self.told.clear()

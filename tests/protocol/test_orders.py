@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from okx_ws import UsageError
-from okx_ws.protocol.calls import Cost
 from okx_ws.protocol.orders import BATCHES, OPS, check_order, check_steps, costs_of, expiry_of, instType_of
+from okx_ws.protocol.windows import Cost
 
 ORDER = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": "1", "sz": "1"}
 

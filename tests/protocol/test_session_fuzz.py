@@ -134,7 +134,7 @@ def test_the_error_of_a_login_tells_no_secret_though_it_came_as_the_code(code):
     (orders,) = wired.want(ORDERS, login=True)
     wired.sent()
     wired.refuse(code, "no")
-    assert "SECRET" not in repr([wired.session.login_error, orders.refusal, wired.told()])
+    assert "SECRET" not in repr([wired.session.login.error, orders.refusal, wired.told()])
 
 
 def test_the_error_of_a_subscription_tells_no_secret_whatever_field_it_came_in():
