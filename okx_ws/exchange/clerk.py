@@ -70,7 +70,7 @@ class Clerk:
         """Book a match of one order."""
         account, place, ts = order.account, order.place, self._world.ts
         px, size = decimal_of(place.px(ticks)), decimal_of(place.sz(lots)) * order.sign
-        booked = account.ledger.fill(place, order.tdMode, size, px, maker, ts)
+        booked = account.ledger.fill(place, order.key, size, px, maker, ts)
         match = Match(tradeId, ticks, lots, maker, ts, booked.fee, booked.feeCcy, booked.pnl, billId=next(self.numbers))
         order.filled += lots
         order.paid_ticks += lots * ticks
@@ -97,9 +97,8 @@ class Clerk:
         if place.instType == "SPOT":
             self.events += [Touched(account, ccy, trade=trade) for ccy in place.instId.split("-")]
             return
-        key = (place.instId, order.tdMode)
-        account.ledger.holdings[key].tradeId = str(tradeId)
-        self.events.append(Touched(account, place.settleCcy, key, trade))
+        account.ledger.holdings[order.key].tradeId = str(tradeId)
+        self.events.append(Touched(account, place.settleCcy, order.key, trade))
 
     def _trim(self, account: Account, cause: Order) -> None:
         """Keep the reduce-only orders of an account no larger than the position they reduce."""
@@ -138,6 +137,8 @@ class Clerk:
             if shown is not None:
                 market.host(side, shown[0], sign * shown[1], sign)
         order.shown = now
+        if order.closing and order.account.ledger.pos(*order.key):
+            self.events.append(Touched(order.account, key=order.key))  # there is more, or less, left to close
 
     def close(self, order: Order) -> None:
         """An order is over: it keeps nothing, and is in no book."""

@@ -16,7 +16,7 @@ from .accounts import Account
 from .clerk import BAND, BY_MASS_CANCEL, BY_USER, FOK_NOT_FULL, IOC_REST, OVERRIDDEN, SELF_TRADE, WOULD_TAKE, Clerk
 from .ledger import decimal_of
 from .markets import Market, Trade, Trades, World
-from .order_checks import against, cap, check_funds, check_limits, poor, size_at, worst_price
+from .order_checks import against, cap, check_close, check_funds, check_limits, poor, size_at, worst_price
 from .order_events import Event
 from .order_forms import Amendment
 from .orders import AT_ONCE, POST_ONLY, PROTECTED, Draft, Order, Unfit
@@ -76,6 +76,7 @@ class Engine:
             check_limits(market, draft.side, draft.ticks)
         order = self._new(account, draft)
         capped = cap(order)
+        check_close(order)
         check_funds(order, market)
         account.log.add(order)
         if order.ordType in POST_ONLY and self._would_take(order):
@@ -129,6 +130,7 @@ class Engine:
         failure = None
         try:
             cap(order)
+            check_close(order)
             ccy, amount = keep(order, ticks or 1)
             if amount - order.frozen > order.account.ledger.available(ccy):
                 raise poor(ccy, order.place)

@@ -9,17 +9,15 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import orjson
-
 from .accounts import Account
 from .ledger import text_of
 from .markets import World
 from .order_desk import MOST, OrderDesk
 from .order_ops import LIMIT_WORDS
 from .orders import Match, Order, order_row
-from .rest_answers import Answer, Query, Refused, edge_of, empty, no_order, ok, page, wrong
+from .rest_answers import Answer, Query, Refused, body_of, edge_of, empty, no_order, ok, page, wrong
 
-__all__ = ["TradePages", "body_of"]
+__all__ = ["TradePages"]
 
 #: Seconds until everything is cancelled: 0 for never, else 10 to 120.
 TIME_OUT = re.compile(r"0|[1-9][0-9]|1[01][0-9]|120")
@@ -126,14 +124,6 @@ class TradePages:
         return ok([{"triggerTime": trigger, "tag": tag, "ts": str(now_s)}])
 
 
-def body_of(body: bytes) -> object:
-    """Return what a body is in JSON; None if it is nothing."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
 def rows_in(body: bytes, batch: bool) -> list[dict[str, Any]]:
     """Return the rows of a request: an object, or a list of up to twenty."""
     found = body_of(body)
@@ -202,7 +192,7 @@ def fill_row(order: Order, match: Match) -> dict[str, Any]:
         **dict.fromkeys(("fillIdxPx", "fillPxVol", "fillPxUsd", "fillMarkVol", "fillFwdPx", "fillMarkPx"), ""),
         "fillPnl": text_of(match.pnl),
         "side": order.side,
-        "posSide": "" if place.instType == "SPOT" else "net",
+        "posSide": order.draft.posSide,
         "execType": "M" if match.maker else "T",
         "feeCcy": match.feeCcy,
         "fee": text_of(match.fee),

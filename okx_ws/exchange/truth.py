@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from .accounts import Account
+from .ledger import Key
 from .orders import order_row
 from .rest_trade import fill_row
 
@@ -21,7 +22,8 @@ class Truth:
         balances: Currency → amount.
         frozen: Currency → what open orders keep of it.
         available: Currency → what a new order may use of it.
-        positions: instId and margin mode → contracts, less than 0 if short; what is closed is not there.
+        posMode: Whether it has one position of a swap or future, or a long and a short one.
+        positions: instId, margin mode and posSide → contracts, less than 0 if short; what is closed is not there.
         orders: ordId → the order as the channel ``orders`` shows it, the oldest first.
         fills: Every match as REST's fills show it, the oldest first.
     """
@@ -29,7 +31,8 @@ class Truth:
     balances: dict[str, Decimal]
     frozen: dict[str, Decimal]
     available: dict[str, Decimal]
-    positions: dict[tuple[str, str], Decimal]
+    posMode: str
+    positions: dict[Key, Decimal]
     orders: dict[str, dict[str, Any]]
     fills: list[dict[str, Any]]
 
@@ -50,6 +53,7 @@ def truth_of(account: Account) -> Truth:
         balances=dict(ledger.balances),
         frozen=dict(ledger.frozen),
         available={ccy: ledger.available(ccy) for ccy in ledger.balances},
+        posMode=account.posMode,
         positions={key: holding.pos for key, holding in ledger.holdings.items() if holding.pos},
         orders={order.ordId: order_row(order, order.last) for order in reversed(list(log.newest()))},
         fills=[fill_row(order, match) for order, match in log.fills],

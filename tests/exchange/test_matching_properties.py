@@ -27,6 +27,7 @@ ORDERS = st.fixed_dictionaries(
         "reduceOnly": st.booleans(),
         "stpMode": st.sampled_from(("cancel_maker", "cancel_taker", "cancel_both")),
         "tgtCcy": st.sampled_from(("", "base_ccy", "quote_ccy")),
+        "posSide": st.sampled_from(("long", "short")),
     }
 )
 CHANGES = st.fixed_dictionaries(
@@ -43,8 +44,9 @@ ACTS = st.one_of(
 
 
 def three_traders():
-    """Return a world with three accounts that have the same."""
-    accounts = (Account(apiKey=name, uid=name, balances=dict(START), positions=[]) for name in "abc")
+    """Return a world with three accounts that have the same; the last one holds long and short positions apart."""
+    modes = {"a": "net_mode", "b": "net_mode", "c": "long_short_mode"}
+    accounts = (Account(apiKey=n, uid=n, balances=dict(START), positions=[], posMode=modes[n]) for n in modes)
     return Still(*accounts, only=(SPOT, SWAP, COIN))
 
 
@@ -67,6 +69,8 @@ def act(still, kind, what):
                 row["sz"] = str(what["size"] * 700)
         else:
             row["reduceOnly"] = what["reduceOnly"] and what["instId"] != SPOT
+        if trader.account.hedges(what["instId"]):
+            row["posSide"] = what["posSide"]
         if what["ordType"] != "market":
             row["px"] = market.instrument.px(market.mark + what["away"])
         return trader.order(what["instId"], **row)
@@ -131,19 +135,24 @@ def check_positions(account):
         place = order.place
         if place.instType == "SPOT":
             continue
-        contracts, px = Decimal(place.sz(match.lots)) * order.sign, Decimal(place.px(match.ticks))
-        size[place.instId] += contracts
+        contracts, px, key = Decimal(place.sz(match.lots)) * order.sign, Decimal(place.px(match.ticks)), order.key
+        size[key] += contracts
         face = contracts * Decimal(place.ctVal)
-        worth[place.instId] += face / px if place.ctType == "inverse" else face * px
-        realized[place.instId] += -match.pnl if place.ctType == "inverse" else match.pnl
-    held = {instId: holding for (instId, _), holding in account.ledger.holdings.items()}
-    for instId, contracts in size.items():
-        pos = held[instId].pos if instId in held else Decimal(0)
+        worth[key] += face / px if place.ctType == "inverse" else face * px
+        realized[key] += -match.pnl if place.ctType == "inverse" else match.pnl
+    held = account.ledger.holdings
+    for key, contracts in size.items():
+        pos = held[key].pos if key in held else Decimal(0)
         assert pos == contracts
         if pos:
-            face = pos * Decimal(held[instId].place.ctVal)
-            cost = face / held[instId].avgPx if held[instId].place.ctType == "inverse" else face * held[instId].avgPx
-            assert abs(cost - worth[instId] - realized[instId]) < Decimal("1e-9")
+            face = pos * Decimal(held[key].place.ctVal)
+            cost = face / held[key].avgPx if held[key].place.ctType == "inverse" else face * held[key].avgPx
+            assert abs(cost - worth[key] - realized[key]) < Decimal("1e-9")
+    for (instId, _, posSide), holding in held.items():
+        assert (posSide == "net") == (not account.hedges(instId))
+        assert posSide == "net" or holding.pos * (1 if posSide == "long" else -1) >= 0, "it cannot turn round"
+        closing = sum(o.left for o in account.log.open if o.key == holding.key and o.closing)
+        assert closing <= abs(holding.pos) / Decimal(holding.place.sz(1)), "no more is being closed than is there"
 
 
 def check_books(still):
@@ -215,9 +224,23 @@ def test_everything_adds_up_whatever_is_asked(acts):
             assert Decimal(row["cashBal"]) == ledger.balances[ccy]
             assert Decimal(row["ordFrozen"]) == ledger.frozen.get(ccy, 0)
             assert Decimal(row["availBal"]) == ledger.available(ccy)
-        positions = {row["instId"]: row["pos"] for row in trader.rows("positions")}
-        for instId, pos in positions.items():
-            assert Decimal(pos) == trader.account.ledger.pos(instId, "cross")
+        check_told_positions(trader)
+
+
+def check_told_positions(trader):
+    """The last that was told of each position is how it is."""
+    told = {(row["instId"], row["mgnMode"], row["posSide"]): row for row in trader.rows("positions")}
+    for key, row in told.items():
+        pos = trader.account.ledger.pos(*key)
+        if key[2] == "net":
+            assert Decimal(row["pos"]) == pos and row["availPos"] == ""
+            continue
+        place = trader.market.book(key[0]).instrument
+        closing = sum(order.left for order in trader.account.log.open if order.closing and order.key == key)
+        assert Decimal(row["pos"]) == abs(pos)
+        assert Decimal(row["availPos"]) == abs(pos) - Decimal(place.sz(closing))
+    held = {key for key, holding in trader.account.ledger.holdings.items() if holding.pos}
+    assert held <= told.keys()
 
 
 @settings(max_examples=100, deadline=None)
