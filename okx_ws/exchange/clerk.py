@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from .accounts import Account
+from .instruments import Instrument
 from .ledger import decimal_of
 from .markets import Market, World
 from .order_events import Event, Told, Touched, fill_row
@@ -49,7 +50,7 @@ class Clerk:
     def __init__(self, world: World) -> None:
         self._world = world
         #: The resting orders, by instId.
-        self.resting: dict[str, Resting] = {}
+        self.resting: dict[str, Resting[Order]] = {}
         #: Numbers of orders, of bills, and of places in a queue.
         self.numbers = itertools.count(world.start_ms * 1_000)
         #: What accounts printed on the tape since the last step.
@@ -57,7 +58,7 @@ class Clerk:
         #: What happened and was not taken away yet.
         self.events: list[Event] = []
 
-    def book(self, order: Order) -> Resting:
+    def book(self, order: Order) -> Resting[Order]:
         """Return the resting orders of an order's instrument."""
         return self.resting.setdefault(order.place.instId, Resting())
 
@@ -89,7 +90,7 @@ class Clerk:
         if maker:
             self.events.append(Told("fills", account, place, fill_row(order, [match])))
         self._touch(order, tradeId)
-        self._trim(account, order)
+        self.trim(account, place, order)
 
     def _touch(self, order: Order, tradeId: int) -> None:
         place, account = order.place, order.account
@@ -100,12 +101,12 @@ class Clerk:
         account.ledger.holdings[order.key].tradeId = str(tradeId)
         self.events.append(Touched(account, place.settleCcy, order.key, trade))
 
-    def _trim(self, account: Account, cause: Order) -> None:
-        """Keep the reduce-only orders of an account no larger than the position they reduce."""
-        if cause.place.instType == "SPOT":
+    def trim(self, account: Account, place: Instrument, cause: Order | None = None) -> None:
+        """Keep the reduce-only orders of an account no larger than the position they reduce, which has changed."""
+        if place.instType == "SPOT":
             return
         for order in account.log.open:
-            if not order.draft.reduceOnly or order.place is not cause.place or order is cause:
+            if not order.draft.reduceOnly or order.place is not place or order is cause:
                 continue
             closable = order.left - opening_lots(order, order.left)
             if not closable:

@@ -17,7 +17,7 @@ from typing import Any
 from .instruments import Instrument
 from .orders import Draft, Unfit
 
-__all__ = ["Amendment", "amendment_of", "choice_in", "draft_of", "identity_of", "number_in", "text_in"]
+__all__ = ["Amendment", "amendment_of", "choice_in", "draft_of", "identity_of", "number_in", "text_in", "units_of"]
 
 CLORDID = re.compile(r"[0-9A-Za-z]{1,32}")
 TAG = re.compile(r"[0-9A-Za-z]{1,16}")

@@ -45,6 +45,11 @@ MOST: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "/api/v5/trade/orders-history-archive": (20, 2000, ("user",)),
     "/api/v5/trade/cancel-all-after": (1, 1000, ("user",)),
     "/api/v5/trade/fills": (60, 2000, ("user",)),
+    "/api/v5/sprd/spreads": (20, 2000, ()),
+    "/api/v5/sprd/order": (20, 2000, ("user",)),
+    "/api/v5/sprd/orders-pending": (10, 2000, ("user",)),
+    "/api/v5/sprd/orders-history": (20, 2000, ("user",)),
+    "/api/v5/sprd/trades": (20, 2000, ("user",)),
 }
 
 

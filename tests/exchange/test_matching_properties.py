@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from okx_ws.exchange import Account
 from okx_ws.exchange.orders import OPEN, order_row
 from okx_ws.exchange.reserves import keep
+from okx_ws.exchange.spread_markets import spread_of
 from tests.exchange.traders import Still
 
+SPREAD = "BTC-USDT_BTC-USDT-SWAP"
 SPOT, SWAP, COIN = "BTC-USDT", "BTC-USDT-SWAP", "BTC-USD-SWAP"
 START = {"BTC": 1.0, "USDT": 60_000.0}
 
@@ -30,12 +32,23 @@ ORDERS = st.fixed_dictionaries(
         "posSide": st.sampled_from(("long", "short")),
     }
 )
+SPREADS = st.fixed_dictionaries(
+    {
+        "who": st.integers(0, 2),
+        "side": st.sampled_from(("buy", "sell")),
+        "ordType": st.sampled_from(("limit", "limit", "limit", "post_only", "ioc", "market")),
+        "away": st.integers(-30, 30),
+        "size": st.integers(1, 40),
+    }
+)
 CHANGES = st.fixed_dictionaries(
     {"who": st.integers(0, 2), "which": st.integers(0, 30), "away": st.integers(-30, 30), "size": st.integers(1, 60)}
 )
 ACTS = st.one_of(
     st.tuples(st.just("place"), ORDERS),
     st.tuples(st.just("place"), ORDERS),
+    st.tuples(st.just("spread"), SPREADS),
+    st.tuples(st.just("amend spread"), CHANGES),
     st.tuples(st.just("amend"), CHANGES),
     st.tuples(st.just("cancel"), CHANGES),
     st.tuples(st.just("step"), st.floats(0.995, 1.005)),
@@ -59,6 +72,8 @@ def act(still, kind, what):
     if kind == "settle":
         return still.settle()
     trader = still.traders[what["who"]]
+    if "spread" in kind:
+        return act_on_spread(still, trader, kind, what)
     if kind == "place":
         market = still.book(what["instId"])
         row = {key: what[key] for key in ("side", "ordType", "stpMode")}
@@ -85,12 +100,29 @@ def act(still, kind, what):
     return trader.do("amend-order", order.place.instId, ordId=order.ordId, newSz=size, newPx=px, reqId="r")
 
 
+def act_on_spread(still, trader, kind, what):
+    """Place an order on the spread, or change or cancel one."""
+    market = spread_of(still.world, SPREAD).market
+    px, sz = market.instrument.px(market.mark + what["away"]), str(what["size"] / 100)
+    if kind == "spread":
+        row = {"sprdId": SPREAD, "side": what["side"], "ordType": what["ordType"], "sz": sz}
+        return trader.ask("sprd-order", row if what["ordType"] == "market" else {**row, "px": px})
+    orders = list(still.desk.spreads.orders(trader.account))
+    if not orders:
+        return None
+    ordId = orders[what["which"] % len(orders)].ordId
+    if what["which"] % 3:
+        return trader.ask("sprd-amend-order", {"ordId": ordId, "newPx": px, "newSz": sz})
+    return trader.ask("sprd-cancel-order", {"ordId": ordId})
+
+
 def check(still):
     """Check all that must hold at any moment."""
     for account in still.accounts:
         check_orders(still, account)
-        check_money(account)
-        check_positions(account)
+        check_money(still, account)
+        check_positions(still, account)
+        check_spread_orders(still, account)
     check_books(still)
 
 
@@ -108,7 +140,20 @@ def check_orders(still, account):
         assert (order in resting) == (order.state in OPEN), "what is open rests, what is over does not"
 
 
-def check_money(account):
+def check_spread_orders(still, account):
+    """As the others: nothing beyond its size, what is open rests, what is over does not."""
+    fills = Counter()
+    for order, fill in still.desk.spreads.fills(account):
+        fills[order.ordId] += fill.lots
+        assert order.reaches(fill.ticks)
+    engine = still.desk._spread_engine
+    for order in still.desk.spreads.orders(account):
+        assert order.filled == fills[order.ordId] <= order.lots
+        assert (order.state == "filled") == (order.left == 0)
+        assert order.open == (order.ordId in engine.open) == (order in engine._book(order))
+
+
+def check_money(still, account):
     """Balances are what they were, and what fills brought; what is kept is what open orders keep."""
     expected = {ccy: Decimal(str(amount)) for ccy, amount in START.items()}
     for order, match in account.log.fills:
@@ -119,6 +164,13 @@ def check_money(account):
         else:
             expected[order.place.settleCcy] += match.pnl
         expected[match.feeCcy] += match.fee
+    for _, fill in still.desk.spreads.fills(account):
+        swap, spot = fill.legs
+        expected["BTC"] += spot.size
+        expected["USDT"] += swap.booked.pnl - spot.size * spot.px
+        for leg in fill.legs:
+            expected[leg.booked.feeCcy] += leg.booked.fee
+        assert swap.size == -spot.size and swap.px - spot.px == Decimal(spread_px(still, fill))
     assert account.ledger.balances == expected
     frozen = defaultdict(Decimal)
     for order in account.log.open:
@@ -128,7 +180,11 @@ def check_money(account):
     assert account.ledger.frozen == {ccy: amount for ccy, amount in frozen.items() if amount}
 
 
-def check_positions(account):
+def spread_px(still, fill):
+    return spread_of(still.world, SPREAD).place.px(fill.ticks)
+
+
+def check_positions(still, account):
     """A position is the sum of its fills, and what it cost is what was paid for it, less what was realized."""
     size, worth, realized = defaultdict(Decimal), defaultdict(Decimal), defaultdict(Decimal)
     for order, match in account.log.fills:
@@ -140,6 +196,12 @@ def check_positions(account):
         face = contracts * Decimal(place.ctVal)
         worth[key] += face / px if place.ctType == "inverse" else face * px
         realized[key] += -match.pnl if place.ctType == "inverse" else match.pnl
+    for _, fill in still.desk.spreads.fills(account):
+        swap = fill.legs[0]
+        key = (SWAP, "cross", "net")
+        size[key] += swap.size / Decimal("0.01")
+        worth[key] += swap.size * swap.px
+        realized[key] += swap.booked.pnl
     held = account.ledger.holdings
     for key, contracts in size.items():
         pos = held[key].pos if key in held else Decimal(0)
@@ -157,8 +219,11 @@ def check_positions(account):
 
 def check_books(still):
     """No two accounts' orders could trade with each other, and no order with the world."""
-    for instId, resting in still.desk.engine._clerk.resting.items():
-        market = still.book(instId)
+    books = [(still.book(instId), resting) for instId, resting in still.desk.engine._clerk.resting.items()]
+    books += [
+        (spread_of(still.world, sprdId).market, book) for sprdId, book in still.desk._spread_engine._books.items()
+    ]
+    for market, resting in books:
         bid, ask = resting.best("buy"), resting.best("sell")
         assert bid is None or bid.ticks < market.asks.best
         assert ask is None or ask.ticks > market.bids.best
@@ -188,8 +253,30 @@ def check_pushes(trader):
         order = trader.account.log.find(ordId, "")
         last = order_row(order)
         assert all(rows[-1][key] == last[key] for key in ("state", "accFillSz", "avgPx", "fee", "pnl", "px", "sz"))
+    check_spread_pushes(trader)
     told = sum(Decimal(row["fillSz"]) for row in trader.rows("fills"))
     assert told == sum(Decimal(order.place.sz(match.lots)) for order, match in trader.account.log.fills)
+
+
+def check_spread_pushes(trader):
+    """As the others; and each trade is told once on either channel."""
+    lives = defaultdict(list)
+    for row in trader.rows("sprd-orders"):
+        lives[row["ordId"]].append(row)
+    trades = [row for row in trader.rows("sprd-trades") if row["state"] == "filled"]
+    assert Counter(row["tradeId"] for row in trades) == Counter(
+        row["tradeId"] for rows in lives.values() for row in rows if row["tradeId"]
+    )
+    for ordId, rows in lives.items():
+        assert all(row["state"] in OPEN for row in rows[:-1])
+        own = [row for row in trades if row["ordId"] == ordId]
+        assert sum(Decimal(row["fillSz"]) for row in own) == Decimal(rows[-1]["accFillSz"])
+        if own:
+            paid = sum(Decimal(row["fillSz"]) * Decimal(row["fillPx"]) for row in own)
+            assert abs(paid / Decimal(rows[-1]["accFillSz"]) - Decimal(rows[-1]["avgPx"])) < Decimal("1e-9")
+        last = rows[-1]
+        left = Decimal(last["sz"]) - Decimal(last["accFillSz"])
+        assert left == Decimal(last["pendingFillSz"]) + Decimal(last["canceledSz"])
 
 
 def check_trades(still):
@@ -204,6 +291,14 @@ def check_trades(still):
             (one, first), (two, second) = both
             assert {one, two} == {"buy", "sell"} and {first.maker, second.maker} == {True, False}
             assert (first.ticks, first.lots) == (second.ticks, second.lots)
+    spreads = defaultdict(list)
+    for order, fill in still.desk._spread_engine.fills:
+        spreads[fill.tradeId].append((order.side, fill.maker, fill.ticks, fill.lots))
+    for both in spreads.values():
+        assert len(both) in (1, 2)
+        if len(both) == 2:
+            (one, first, *rest), (two, second, *same) = both
+            assert {one, two} == {"buy", "sell"} and {first, second} == {True, False} and rest == same
 
 
 @settings(max_examples=150, deadline=None)
@@ -244,7 +339,12 @@ def check_told_positions(trader):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(ACTS.filter(lambda act: act[0] != "place" or act[1]["instId"] == SPOT), max_size=40))
+@given(
+    st.lists(
+        ACTS.filter(lambda act: "spread" not in act[0] and (act[0] != "place" or act[1]["instId"] == SPOT)),
+        max_size=40,
+    )
+)
 def test_who_trades_spot_never_owes_anything(acts):
     """What an account has is never less than nothing, nor what it may use."""
     still = three_traders()
