@@ -13,13 +13,13 @@ Source: OKX v5 docs, "Order channel", "Get order list", "Get order history", "Ge
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from .backfill import CANDLES, MAX_ROWS, Ask, Candles, Place, Repair, Trades, Unusable, message_of, rows_of, whole
-from .identity import KEYS
+from .memories import FillMemory, Memory, OrderMemory, matches_of, time_of
 
-__all__ = ["Fills", "FundingRate", "OrderMemory", "Orders", "repair_of"]
+__all__ = ["Fills", "FundingRate", "Orders", "repair_of"]
 
 PENDING, ORDER, FILLS = "/api/v5/trade/orders-pending", "/api/v5/trade/order", "/api/v5/trade/fills"
 #: Of orders that are over: those of the last seven days, and of three months. Asked by type, with no "all" among them.
@@ -35,15 +35,10 @@ PAGE = 100
 #: Our clock may be ahead of OKX's by so much. One that is off by more is told (`net.clock`).
 SKEW_MS = 5_000
 
-LIVE = ("live", "partially_filled")
-
 #: OKX does not know the order (any more): canceled ones without fills are forgotten after two hours.
 NO_ORDER = "51603"
 #: It knows no history of such a type.
 NO_TYPE = "51000"
-
-#: Orders that are remembered, and asked for one by one.
-MOST_ORDERS = 1_000
 
 #: What tells two states of an order apart.
 State = tuple[str, str, str, str]
@@ -56,33 +51,6 @@ def state_of(row: Mapping[str, Any]) -> State:
     """
     ordId, uTime, state, filled = (str(row.get(name, "")) for name in ("ordId", "uTime", "state", "accFillSz"))
     return ordId, uTime, state, filled
-
-
-def time_of(row: Mapping[str, Any]) -> int:
-    """Return when the order last changed, Unix ms; 0 if the row does not say."""
-    text = str(row.get("uTime", ""))
-    return int(text) if text.isdecimal() else 0
-
-
-class OrderMemory:
-    """The orders that are open, as far as messages have told, and those that were: newest row by ordId."""
-
-    def __init__(self) -> None:
-        self.open: dict[str, dict[str, Any]] = {}
-        self.over: dict[str, dict[str, Any]] = {}
-
-    def learn(self, rows: Iterable[Any]) -> None:
-        """Take the rows of a push, or of REST."""
-        for row in rows:
-            if not isinstance(row, dict) or not {str} == {type(row.get("ordId")), type(row.get("instId"))}:
-                continue
-            known = self.open.pop(row["ordId"], None)
-            if known is not None and time_of(known) > time_of(row):
-                row = known
-            (self.open if row.get("state") in LIVE else self.over)[row["ordId"]] = row
-        for rows_by_id in (self.open, self.over):
-            while len(rows_by_id) > MOST_ORDERS:
-                del rows_by_id[next(iter(rows_by_id))]
 
 
 class Listed(Repair):
@@ -264,23 +232,29 @@ def asks_for(ordId: str, row: Mapping[str, Any]) -> list[Ask]:
 
 
 class Fills(Listed):
-    """``fills``: your trades since the hole began."""
+    """``fills``: your trades since the hole began.
 
-    def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
+    Args:
+        memory: The fills of before the hole.
+    """
+
+    def __init__(
+        self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: FillMemory
+    ) -> None:
         super().__init__(arg, head, last, since_ms)
         self._pages = [(FILLS, {**self._place, "begin": str(self.since_ms), "limit": str(PAGE)}, "billId")]
         #: Fills that were told before the hole and after it.
-        self._told = set(fills_of(rows_of(last)))
+        self._told = {*memory.told, *matches_of(rows_of(last))}
         self._rows: dict[Hashable, Any] = {}
 
     def see(self, payload: bytes) -> None:
-        self._told |= set(fills_of(rows_of(payload)))
+        self._told |= matches_of(rows_of(payload))
 
     def keep(self, path: str, rows: list[Any]) -> None:
         for row in rows:
             whole(row.get("tradeId"))
             if whole(row.get("ts")) >= self.since_ms:
-                self._rows.update(fills_of([row]))
+                self._rows.update(dict.fromkeys(matches_of([row]), row))
 
     @property
     def _news(self) -> dict[Hashable, Any]:
@@ -291,14 +265,8 @@ class Fills(Listed):
         return [message_of(self.head, {"count": "1", **row}) for row in news]
 
     def place_of(self, payload: bytes) -> Place:
-        fills = fills_of(rows_of(payload))
-        return "known" if fills and self._news.keys() >= fills.keys() else "next"
-
-
-def fills_of(rows: Iterable[Any]) -> dict[Hashable, Any]:
-    """Return fills by what tells them apart; what is none is left out."""
-    key = KEYS["fills"]
-    return {key(row): row for row in rows if isinstance(row, dict) and {"instId", "ordId", "tradeId"} <= row.keys()}
+        fills = matches_of(rows_of(payload))
+        return "known" if fills and self._news.keys() >= fills else "next"
 
 
 class FundingRate(Repair):
@@ -347,9 +315,13 @@ def stamp(row: Any) -> int:
 
 
 def repair_of(
-    arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: OrderMemory
+    arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: Memory | None
 ) -> Repair | None:
-    """Return what can fill a hole of this subscription; None if REST has nothing that could."""
+    """Return what can fill a hole of this subscription; None if REST has nothing that could.
+
+    Args:
+        memory: What `memories.memory_of` has made for the channel, and what has learnt from it since.
+    """
     channel = arg["channel"]
     if channel in ("trades", "trades-all") and "instId" in arg:
         return Trades(arg, head, last, since_ms)
@@ -357,6 +329,6 @@ def repair_of(
         return Candles(arg, head, last, since_ms)
     if channel == "funding-rate" and "instId" in arg:
         return FundingRate(arg, head, last, since_ms)
-    if channel == "orders":
+    if isinstance(memory, OrderMemory):
         return Orders(arg, head, last, since_ms, memory)
-    return Fills(arg, head, last, since_ms) if channel == "fills" else None
+    return Fills(arg, head, last, since_ms, memory) if isinstance(memory, FillMemory) else None

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from okx_ws.protocol.backfill import Unusable
+from okx_ws.protocol.memories import FillMemory, OrderMemory, memory_of
 from okx_ws.protocol.reconcile import (
     ARCHIVE,
     FILLS,
@@ -13,7 +14,6 @@ from okx_ws.protocol.reconcile import (
     PENDING,
     Fills,
     FundingRate,
-    OrderMemory,
     Orders,
     repair_of,
 )
@@ -244,7 +244,7 @@ def test_open_orders_are_remembered_until_they_end():
 
 def test_fills_of_a_hole_come_once_in_order():
     """Acceptance 90: those told before it and after it are left out; another instrument's numbers are its own."""
-    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE)), SINCE)
+    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE)), SINCE, FillMemory())
     repair.see(push(FILL_ARG, fill(13)))
     rest = Rest(fills=[fill(13), fill(12, ts=SINCE + 3), fill(10, instId="ETH-USDT"), fill(11), fill(10, ts=SINCE)])
     got = rest.serve(repair)
@@ -256,6 +256,30 @@ def test_fills_of_a_hole_come_once_in_order():
     assert got[0]["count"] == "1" and rest.asked[0].params == {"begin": str(SINCE), "limit": "100"}
     assert repair.place_of(push(FILL_ARG, fill(13))) == "next", "it was the stream that told it"
     assert repair.place_of(push(FILL_ARG, fill(12))) == "known" and repair.place_of(push(FILL_ARG, fill(14))) == "next"
+
+
+def test_a_fill_that_was_told_added_up_is_not_told_again_one_by_one():
+    """okx-protocol 5.4: a taker's matches at one price are one row, of which REST tells each."""
+    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE, count="3")), SINCE, FillMemory())
+    repair.see(push(FILL_ARG, fill(15, count="2")))
+    rest = Rest(fills=[fill(n, ts=SINCE + n - 10) for n in range(15, 7, -1)])
+    assert [row["tradeId"] for row in rest.serve(repair)] == ["11", "12", "13"]
+    assert repair.place_of(push(FILL_ARG, fill(13, count="3"))) == "known", "REST was quicker"
+    assert repair.place_of(push(FILL_ARG, fill(17, count="5"))) == "next"
+
+
+def test_fills_of_one_moment_are_not_told_again_though_they_came_in_several_messages():
+    """The hole begins with the time of the last one, and REST's list, too."""
+    memory = FillMemory()
+    memory.learn([fill(9, ts=SINCE, count="2"), None, {"tradeId": "1"}])
+    memory.learn([fill(10, ts=SINCE)])
+    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE)), SINCE, memory)
+    rest = Rest(fills=[fill(n, ts=SINCE) for n in (11, 10, 9, 8)])
+    assert [row["tradeId"] for row in rest.serve(repair)] == ["11"]
+    memory.learn(fill(n) for n in range(30_000))
+    assert len(memory.told) == 10_000
+    memory.learn([fill("x", count="many"), fill(5, count="99999")])
+    assert len(memory.told) == 10_000
 
 
 def test_the_present_funding_rate_comes_if_it_is_news():
@@ -281,4 +305,4 @@ def test_the_present_funding_rate_comes_if_it_is_news():
 @pytest.mark.parametrize("channel", ["tickers", "books", "liquidation-orders", "option-trades", "account", "candle7x"])
 def test_other_channels_cannot_be_filled(channel):
     """REST has nothing that could, or the next message makes up for it."""
-    assert repair_of({"channel": channel, "instId": "X"}, b"", None, 0, OrderMemory()) is None
+    assert repair_of({"channel": channel, "instId": "X"}, b"", None, 0, memory_of(channel)) is None
