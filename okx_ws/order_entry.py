@@ -273,7 +273,11 @@ class OrderEntry:
             spread = request.word.startswith("sprd-")
             doubt = Doubt(kind, order, instId, spread, sent_at, request.expTime)
             left = max(0.001, until - time.monotonic())
-            found.append(resolve(doubt, self._rest, self._host.now_ms, left))
+            try:
+                found.append(resolve(doubt, self._rest, self._host.now_ms, left))
+            except ManagerClosed as exc:
+                asked = ", ".join(name for name in request.names if name) or "the order"
+                raise ManagerClosed(f"{exc}: ask ws.rest.order of another one for {asked}") from exc
         return found[0] if len(found) == 1 and request.word not in BATCHES else found
 
     # ------------------------------------------------------------------ time, and the end

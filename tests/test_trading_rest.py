@@ -218,7 +218,6 @@ def test_demo_and_live_have_codes_of_their_own(peer, connect):
         ({"px": "60000.15"}, "px 60000.15 is no whole number of ticks: BTC-USDT-SWAP has ticks of 0.1"),
         ({"sz": "2.005"}, "sz 2.005 is no whole number of lots"),
         ({"sz": "0"}, "under BTC-USDT-SWAP's smallest, 0.01"),
-        ({"px": "much"}, "px must be a number"),
     ],
 )
 def test_ticks_and_lots_are_checked_if_asked(change, words, trade):
@@ -424,6 +423,18 @@ def test_a_copy_of_the_error_from_elsewhere_says_what_to_ask(lost):
     error = pickle.loads(pickle.dumps(lost(**SWAP, clOrdId="mine")))
     assert error.clOrdId == "mine"
     with pytest.raises(UsageError, match="ask ws.rest.order for mine"):
+        error.resolve()
+
+
+def test_an_outcome_that_is_asked_for_too_late_says_who_can_tell(trade):
+    """The manager that could ask is closed: another one can, by these names."""
+    arrived = threading.Event()
+    ws = trade(lambda talk, request: arrived.set())
+    future = ws.place_order_nowait(**SWAP, clOrdId="mine", timeout=20)
+    assert arrived.wait(5)
+    ws.close()
+    error = future.exception(5)
+    with pytest.raises(ManagerClosed, match="another one.*mine"):
         error.resolve()
 
 
