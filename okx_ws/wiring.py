@@ -15,6 +15,7 @@ from .net.clock import Clock
 from .net.lines import Lines
 from .net.pacing import OrderPace
 from .net.proxy import is_loopback
+from .net.rest import RestTransport
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
 from .reporting import Reporter
@@ -35,6 +36,7 @@ class Wiring:
     _lines: dict[str, Lines]
     _switchboard: Switchboard
     _reporter: Reporter
+    _transport: RestTransport
     _rest: RestClient
     _worker: RestWorker
     _clock: Clock | None
@@ -60,6 +62,10 @@ class Wiring:
             raise UsageError(
                 "this call waits, and was made on a link's own thread (inline); use a handler without inline"
             )
+
+    def _check_rest(self) -> None:
+        """Raise unless REST may be asked, on this thread."""
+        raise NotImplementedError
 
     def _check_open(self) -> None:
         self._check_process()
