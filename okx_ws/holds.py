@@ -16,7 +16,8 @@ import orjson
 from .errors import OkxWsError, RestError
 from .protocol import codec, gaps
 from .protocol.backfill import LAG_S, Ask, Repair, Unusable
-from .protocol.reconcile import Memory, repair_of
+from .protocol.memories import Memory
+from .protocol.reconcile import repair_of
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
 
@@ -54,7 +55,7 @@ class Owner(Protocol):
         """See above."""
 
     def memory_of(self, stream: Stream) -> Memory | None:
-        """Return what was learnt from a stream's messages."""
+        """Return what was learnt from a stream for repairs; None if nothing has to be."""
 
     def ask(self, hold: Hold, ask: Ask, deadline: float) -> None:
         """Have a question asked; the answer goes to `Hold.answered`."""

@@ -25,7 +25,8 @@ from .holds import Hold
 from .net.rest_client import RestClient
 from .net.worker import RestWorker, answer_of
 from .protocol.backfill import Ask, rows_of
-from .protocol.reconcile import Memory, memory_for, repair_of
+from .protocol.memories import Memory, memory_of
+from .protocol.reconcile import can_repair
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
 from .sinks import InlineSink
@@ -34,7 +35,7 @@ __all__ = ["Recovery"]
 
 
 class Remembering:
-    """An outlet that learns what is delivered. Orders and option trades are few: each is decoded here once more."""
+    """An outlet from which a memory learns. Orders, fills and option trades are few: each is decoded here once more."""
 
     def __init__(self, outlet: Outlet, memory: Memory) -> None:
         self.outlet = outlet
@@ -122,11 +123,10 @@ class Recovery:
         return outlet
 
     def memory_of(self, stream: Stream) -> Memory | None:
-        """Return what was learnt from a stream's messages, and its twin's; None if its repair needs no memory."""
-        if stream.memory is None and stream.twin is not None:
-            stream.memory = stream.twin.memory
+        """Return what was learnt from a stream, and its twin, for repairs; None if nothing has to be."""
         if stream.memory is None:
-            stream.memory = memory_for(stream.arg)
+            twins = stream.twin.memory if stream.twin is not None else None
+            stream.memory = twins or memory_of(stream.arg["channel"])
         if stream.twin is not None:
             stream.twin.memory = stream.memory
         memory: Memory | None = stream.memory
@@ -270,8 +270,3 @@ def apart(outlet: Outlet | None) -> tuple[list[Outlet], Outlet | None]:
         return [], outlet
     rest = [part for part in parts if part not in prompt]
     return prompt, FanOut(rest) if rest else None
-
-
-def can_repair(arg: Mapping[str, str]) -> bool:
-    """Tell whether REST has what such a stream sends."""
-    return repair_of(arg, b"", None, 0) is not None

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from okx_ws.errors import ConnectionLost
 from okx_ws.holds import Hold
 from okx_ws.protocol import gaps
-from okx_ws.protocol.reconcile import OrderMemory
 from okx_ws.protocol.subscriptions import Stream
 
 ARG = {"channel": "trades", "instId": "BTC-USDT"}
@@ -52,7 +51,7 @@ class World:
     # what a hold wants of its owner
 
     def memory_of(self, stream):
-        return OrderMemory()
+        return None
 
     def wake_at(self, at):
         """The test goes on by itself."""

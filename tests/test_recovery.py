@@ -492,6 +492,29 @@ def test_orders_that_changed_without_a_link_are_told(connect):
         assert live["data"][0]["state"] == "canceled" and "backfill" not in live
 
 
+def test_orders_that_no_question_finds_any_more_come_from_the_history(connect):
+    """Acceptance 90: one ended and is not known by its number; another came and went, and was never filled."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True, **exchange.credentials)
+        orders = ws.subscribe("orders", instType="ANY", queue=True).wait(5)
+        order = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": "1000", "sz": "0.01"}
+        resting = ws.place_order(**order)
+        assert orders.get(timeout=5)["data"][0]["state"] == "live"
+        exchange.faults.start("rest_error", status=200, code="51603", msg="Order does not exist", path="*/trade/order")
+        refused = exchange.faults.start("refuse", what="upgrade", endpoint="private")
+        watch = Watch(ws)
+        exchange.drop("private")
+        watch.wait("disconnected", endpoint="private")
+        (passing,) = ws.rest.post("/api/v5/trade/batch-orders", [order])
+        named = [{"instId": "BTC-USDT", "ordId": row["ordId"]} for row in (resting, passing)]
+        ws.rest.post("/api/v5/trade/cancel-batch-orders", named)
+        refused.stop()
+        marker, *told = (orders.get(timeout=10) for _ in range(3))
+        assert marker["repaired"] and all(message["backfill"] for message in told), marker
+        assert [message["data"][0]["ordId"] for message in told] == [row["ordId"] for row in (resting, passing)]
+        assert {message["data"][0]["state"] for message in told} == {"canceled"}
+
+
 def test_a_funding_rate_is_told_though_its_next_push_is_far(connect):
     """The present one, once."""
     with LocalExchange() as exchange:

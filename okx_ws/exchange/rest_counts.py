@@ -38,13 +38,20 @@ MOST: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "/api/v5/account/instruments": (20, 2000, ("user", "instType")),
     "/api/v5/asset/currencies": (6, 1000, ("user",)),
     "/api/v5/account/config": (5, 2000, ("user",)),
+    "/api/v5/account/set-position-mode": (5, 2000, ("user",)),
     "/api/v5/account/balance": (10, 2000, ("user",)),
     "/api/v5/account/positions": (10, 2000, ("user",)),
     "/api/v5/trade/orders-pending": (60, 2000, ("user",)),
     "/api/v5/trade/order": (60, 2000, ("user", "instId")),
     "/api/v5/trade/orders-history": (40, 2000, ("user",)),
+    "/api/v5/trade/orders-history-archive": (20, 2000, ("user",)),
     "/api/v5/trade/cancel-all-after": (1, 1000, ("user",)),
     "/api/v5/trade/fills": (60, 2000, ("user",)),
+    "/api/v5/sprd/spreads": (20, 2000, ()),
+    "/api/v5/sprd/order": (20, 2000, ("user",)),
+    "/api/v5/sprd/orders-pending": (10, 2000, ("user",)),
+    "/api/v5/sprd/orders-history": (20, 2000, ("user",)),
+    "/api/v5/sprd/trades": (20, 2000, ("user",)),
 }
 
 

@@ -267,6 +267,39 @@ class RestClient:
         paging: dict[str, Value] = {"after": after, "before": before, "limit": limit}
         return self._rows("/api/v5/trade/orders-pending", timeout, {**asked, **paging})
 
+    def orders_history(
+        self,
+        instType: str,
+        *,
+        archive: bool = False,
+        instId: str | None = None,
+        ordType: str | None = None,
+        state: str | None = None,
+        after: Value = None,
+        before: Value = None,
+        begin: Value = None,
+        end: Value = None,
+        limit: Value = None,
+        timeout: float = TIMEOUT_S,
+    ) -> list[dict[str, Any]]:
+        """Return orders of the last seven days that are over, the newest first, 100 at the most.
+
+        OKX keeps those that were canceled without a fill for two hours only.
+
+        Args:
+            instType: ``SPOT``, ``MARGIN``, ``SWAP``, ``FUTURES`` or ``OPTION``.
+            archive: Those of the last three months instead, which come there some time after their end.
+            instId, ordType, state: Only such orders.
+            after, before: Only orders older, newer than this ordId: the last one of a page leads to the next.
+            begin, end: Only orders placed between these times, Unix ms.
+            limit: Rows, up to 100.
+            timeout: Seconds.
+        """
+        asked: dict[str, Value] = {"instType": instType, "instId": instId, "ordType": ordType, "state": state}
+        paging: dict[str, Value] = {"after": after, "before": before, "begin": begin, "end": end, "limit": limit}
+        path = "/api/v5/trade/orders-history-archive" if archive else "/api/v5/trade/orders-history"
+        return self._rows(path, timeout, {**asked, **paging})
+
     def fills(
         self,
         *,

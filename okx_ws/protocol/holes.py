@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from . import codec, gaps
 from .login import ClockState
-from .reconcile import repair_of
+from .reconcile import can_repair
 from .routing import Batch, Routes
 from .skew import skew_of
 from .subscriptions import Stream
@@ -32,7 +32,7 @@ def end_hole(stream: Stream, until_ms: int) -> bytes:
     lost = 1 if stream.hole_cause == "malformed" else None
     missing = ""
     if not stream.held and not gaps.heals(stream.arg, stream.hole_cause):
-        known = repair_of(stream.arg, b"", None, 0) is not None
+        known = can_repair(stream.arg)
         missing = f"all of it: {'REST was not asked' if known else 'REST has no record of this channel'}"
     return gaps.marker(stream.arg, stream.hole_cause, since_ms, max(since_ms, until_ms), lost, missing)
 

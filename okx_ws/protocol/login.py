@@ -135,6 +135,10 @@ class Login:
             self.renew()
         return not self.outdated
 
+    def key_passes_on(self) -> None:
+        """There is a new key, with which another link is to take this one's place: this one stays as it is."""
+        self.old_key = True
+
     def renew(self) -> None:
         """There is a new key: whatever became of the old one, ask anew."""
         self.state, self.error, self.answer_by = "none", None, float("inf")

@@ -52,6 +52,8 @@ LIMITS = {
     "/api/v5/account/positions": Limit(10, user=True),
     "/api/v5/trade/orders-pending": Limit(60, user=True),
     "/api/v5/trade/order": Limit(60, user=True, by=("instId",)),
+    "/api/v5/trade/orders-history": Limit(40, user=True),
+    "/api/v5/trade/orders-history-archive": Limit(20, user=True),
     "/api/v5/trade/fills": Limit(60, user=True),
     "/api/v5/trade/cancel-all-after": Limit(1, 1.0, user=True, by=("tag",)),
     "/api/v5/trade/account-rate-limit": Limit(1, 1.0, user=True),

@@ -32,7 +32,7 @@ from ..errors import LoginError
 from ..events import Event
 from .answers import Answers
 from .asking import ANSWER_S, LOGIN, Asking
-from .calls import Calls
+from .calls import Calls, Pace
 from .heartbeat import Heartbeat
 from .holes import Holes
 from .login import ClockState, Login
@@ -66,6 +66,7 @@ class Session:
         credentials: With them logins are asked for; they are taken out of what OKX says before it is told.
         hint: Added to the remedy of a refused login: where it was tried.
         clock: OKX's, which logins are signed with; None: the local clock.
+    pace: Says when calls may go; see `Calls`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Session:
         credentials: Credentials | None = None,
         hint: str = "",
         clock: ClockState | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._settings = settings
         #: Told and not yet taken by the owner, who leaves another list.
@@ -97,7 +99,7 @@ class Session:
         self.routes = routes = Routes(streams, outlet_of)
         self.login = login = Login(bool(credentials), hint, clock)
         self._requests = requests = Requests(streams)
-        self.calls = Calls()
+        self.calls = Calls(pace)
         self.teller = teller = Teller(endpoint, credentials or Credentials(), self._keep)
         self.holes = holes = Holes(routes, teller, settings.markers, clock)
         self._sorter = Sorter(routes, settings.markers, holes.malformed)

@@ -71,6 +71,12 @@ def test_the_account_is_what_okx_sends(exchange, connect):
     assert rest.positions(instId="BTC-USDT-SWAP", posId=1)[0]["pos"] == "12"
     assert rest.account_config()[0]["uid"] == exchange.accounts[0].uid
     assert rest.orders_pending(instType="SWAP", limit=100) == rest.fills(begin=0) == []
+    assert rest.orders_history("SPOT", begin=0, limit=1) == rest.orders_history("SPOT", archive=True) == []
+    asked = [line for line in exchange.rest.requests if "orders-history" in line]
+    assert asked == [
+        "GET /api/v5/trade/orders-history?instType=SPOT&begin=0&limit=1",
+        "GET /api/v5/trade/orders-history-archive?instType=SPOT",
+    ]
     with pytest.raises(RestError, match="51603") as caught:
         rest.order("BTC-USDT", clOrdId="mine")
     assert caught.value.status == 200

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from okx_ws.protocol.backfill import Unusable
 from okx_ws.protocol.latest import LatestTrades, TradeMemory
-from okx_ws.protocol.reconcile import memory_for, repair_of
+from okx_ws.protocol.memories import memory_of
+from okx_ws.protocol.reconcile import repair_of
 
 FAMILY = {"channel": "option-trades", "instType": "OPTION", "instFamily": "BTC-USD"}
 OPTION = {"channel": "option-trades", "instType": "OPTION", "instId": "BTC-USD-270101-1-C"}
@@ -52,7 +53,8 @@ def test_what_is_asked(arg, path, params):
     """One endpoint for options, by instrument or by family; one for spreads."""
     ask = repair_of(arg, b"", None, SINCE).next_ask()
     assert (ask.path, ask.params, ask.pause_s) == (path, params, 0.0)
-    assert memory_for(arg) is None or isinstance(memory_for(arg), TradeMemory)
+    memory = memory_of(arg["channel"])
+    assert memory is None or isinstance(memory, TradeMemory)
 
 
 def test_the_missing_ones_come_in_order_and_end_before_the_first_live_one():
