@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from okx_ws.protocol.backfill import Trades, Unusable
 from okx_ws.protocol.bars import Candles
 from okx_ws.protocol.latest import LatestTrades, TradeMemory
-from okx_ws.protocol.reconcile import FILLS, ORDER, PENDING, Fills, FundingRate, OrderMemory, Orders
+from okx_ws.protocol.memories import FillMemory, OrderMemory
+from okx_ws.protocol.reconcile import FILLS, HISTORY, ORDER, PENDING, Fills, FundingRate, Orders
 
 SINCE = 1_700_000_000_000
 MINUTE = 60_000
@@ -103,7 +104,7 @@ class Spread(Market):
 
 
 class Account(Market):
-    """Orders: 150 are open, of two that were one was filled, and one canceled."""
+    """Orders: 150 are open, of two that were one was filled, and one canceled; two more came and ended since."""
 
     arg = {"channel": "orders", "instType": "SPOT", "instId": "BTC-USDT"}
     essential = ["ordId", "instId", "state", "uTime"]
@@ -123,6 +124,8 @@ class Account(Market):
     def answer(self, ask):
         if ask.path == ORDER:
             return [self.row(int(ask.params["ordId"]), "filled" if ask.params["ordId"] == "1" else "canceled")]
+        if ask.path == HISTORY:
+            return [self.row(201, "canceled"), self.row(200, "filled")]
         assert ask.path in (PENDING, FILLS)
         first = int(ask.params.get("after", 10**9))
         if ask.path == FILLS:
@@ -131,7 +134,8 @@ class Account(Market):
 
     @property
     def truth(self):
-        return [self.row(1, "filled"), self.row(2, "canceled"), *map(self.row, range(10, 160))]
+        ended = [self.row(200, "filled"), self.row(201, "canceled")]
+        return [self.row(1, "filled"), self.row(2, "canceled"), *map(self.row, range(10, 160)), *ended]
 
 
 class Own(Account):
@@ -141,7 +145,7 @@ class Own(Account):
     essential = ["ordId", "instId", "tradeId", "ts"]
 
     def begin(self):
-        return begin(Fills, self.arg, self.fill(1))
+        return begin(Fills, self.arg, self.fill(1), FillMemory())
 
     def answer(self, ask):
         return [self.fill(number) for number in range(min(int(ask.params.get("after", 10**9)), 160) - 1, 0, -1)][:100]
