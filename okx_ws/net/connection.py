@@ -339,8 +339,6 @@ class Connection(Wishes):
             # A refusal ends queues: what came before it goes first.
             refusals = [event for event in events if event.type == "subscribe_failed"]
             self._tell_all([event for event in events if event.type != "subscribe_failed"])
-            if self.pair is not None and events:
-                self.pair.stir(self)
         if self.site.raw is not None:
             texts = [payload for payload in payloads if payload != b"pong"]
             if self.pair is not None:  # data goes there when it is merged
@@ -350,6 +348,8 @@ class Connection(Wishes):
             self.hand_over(outlet, batch)
         if refusals:
             self._tell_all(refusals)
+        if self.pair is not None and (events or urgent):
+            self.pair.stir(self)
         if urgent and self._app is not None:
             self._app.wire.serve_soon()
 

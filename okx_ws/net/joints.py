@@ -70,10 +70,10 @@ class Joint:
             self._waiting += self._chosen(self._merge.flushed(link, now_ms()))
         self._hand_on()
 
-    def lost(self, link: Hashable) -> None:
-        """A link has ended."""
+    def lost(self, link: Hashable, cause: str | None = "disconnect") -> None:
+        """A link has ended, or its subscription: see `Merge.lost`."""
         with self._lock:
-            self._waiting += self._chosen(self._merge.lost(link, now_ms()))
+            self._waiting += self._chosen(self._merge.lost(link, now_ms(), cause))
         self._hand_on()
 
     def renew(self) -> None:

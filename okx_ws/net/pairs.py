@@ -28,6 +28,10 @@ SOON_S = 0.02
 #: behind that), and what OKX pushes later on one connection than on another. For so long doubles are looked for.
 ALONE_S = 5.0
 
+#: What goes on pings a link may be quicker than what brings it data, and one connection may lag behind another: nothing
+#: that came before an acknowledgement is under way any more only when it is so old.
+LAG_S = 1.0
+
 NEVER = float("inf")
 
 
@@ -50,6 +54,8 @@ class Pair:
         self._joints: dict[frozenset[tuple[str, str]], tuple[Joint, list[Stream]]] = {}
         #: Links that something has changed for.
         self._stirred: set[Connection] = set()
+        #: The streams that each link had when it was last looked at, and since when (see `Stream.on_since`).
+        self._had: dict[Connection, dict[Stream, float]] = {first: {}, second: {}}
         #: By the link that was pinged: how many pongs it must have, and which of the other's streams are sure then, if
         #: they have not been acknowledged anew meanwhile.
         self._pinged: dict[Connection, tuple[int, list[tuple[Stream, float]]]] = {}
@@ -78,6 +84,7 @@ class Pair:
         for stream in first.session.subscriptions:
             stream.sure = stream.live
             self.changed(stream)
+        self._had[first] = standing(first)
         for route in first.session.routes:
             self._begin(route)
         first.session.routes.reconnect()
@@ -153,7 +160,9 @@ class Pair:
 
     def step(self, link: Connection, now: float) -> float:
         """Do what is due for a link; return when to be asked next."""
-        self._make_sure(link)
+        if link in self._stirred:
+            self._let_go(link)
+        self._make_sure(link, now)
         return now + SOON_S if link in self._pinged or link in self._stirred else NEVER
 
     def link_lost(self, link: Connection) -> None:
@@ -162,6 +171,7 @@ class Pair:
             self._pinged.clear()
             self._alone = None
             joints = [joint for joint, _ in self._joints.values()]
+            self._had[link] = {}
             for stream in link.session.subscriptions:
                 if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.live:
                     self.other(link).session.holes.share(stream.twin)
@@ -190,7 +200,23 @@ class Pair:
 
     # ------------------------------------------------------------------ inside
 
-    def _make_sure(self, link: Connection) -> None:
+    def _let_go(self, link: Connection) -> None:
+        """Part joints from a link whose subscription has ended: what comes after another one continues nothing.
+
+        The link has not asked for it again, since it does so later than this, on the same thread.
+        """
+        with self._mutex:
+            had, self._had[link] = self._had[link], standing(link)
+            ended = {stream for stream, since in had.items() if self._had[link].get(stream) != since}
+            parting = [
+                (joint, cause_of(link, whose[0]))
+                for joint, streams in (self._joints.values() if ended else ())
+                if (whose := [one for one in self._on(link, streams) if one is not None and one in ended])
+            ]
+        for joint, cause in parting:
+            joint.lost(link, cause)
+
+    def _make_sure(self, link: Connection, now: float) -> None:
         """See whether a link's pong has come; if there is something to prove, have it pinged."""
         other = self.other(link)
         with self._mutex:
@@ -203,7 +229,7 @@ class Pair:
             elif link in self._stirred and not proven:
                 self._stirred.discard(link)
                 self._sweep()
-                self._ask(link, other)
+                self._ask(link, other, now)
                 return
             else:
                 return
@@ -211,7 +237,7 @@ class Pair:
             joint.sure(other)
         self.stir(link)
 
-    def _ask(self, link: Connection, other: Connection) -> None:
+    def _ask(self, link: Connection, other: Connection, now: float) -> None:
         """Ping a link if it can prove something about the other one."""
         if not link.session.up:
             return
@@ -220,14 +246,19 @@ class Pair:
                 stream.sure = stream.live  # there is nobody else
             return
         doubtful = [stream for stream in other.session.subscriptions if stream.live and not stream.sure]
-        if doubtful and any(stream.in_flight for stream in other.session.subscriptions):
-            self._stirred.add(link)  # one ping for all: when the answers are there
-        elif doubtful:
-            self._pinged[link] = (link.session.ping(), [(stream, stream.on_since) for stream in doubtful])
+        ready = [(stream, stream.on_since) for stream in doubtful if now >= stream.on_since + LAG_S]
+        if ready:
+            self._pinged[link] = (link.session.ping(), ready)
             link.wake()
+        elif doubtful:
+            self._stirred.add(link)
+
+    def _on(self, link: Connection, streams: list[Stream]) -> list[Stream | None]:
+        """Return these streams as they are on one of the links."""
+        return [stream if stream.link is link else stream.twin for stream in streams]
 
     def _are_sure(self, link: Connection, streams: list[Stream]) -> bool:
-        on_link = [stream if stream.link is link else stream.twin for stream in streams]
+        on_link = self._on(link, streams)
         return bool(on_link) and all(stream is not None and stream.live and stream.sure for stream in on_link)
 
     def _sweep(self) -> None:
@@ -274,6 +305,20 @@ class Pair:
     def idle(self) -> bool:
         """No joint has anything left to deliver."""
         return all(joint.idle for joint, _ in self._joints.values())
+
+
+def standing(link: Connection) -> dict[Stream, float]:
+    """Return the streams that the server has on a link, and since when."""
+    return {stream: stream.on_since for stream in link.session.subscriptions if stream.wire in ("on", "leaving")}
+
+
+def cause_of(link: Connection, stream: Stream) -> str | None:
+    """Return why a stream has ended on a link, as in markers; None: it was not wanted any more."""
+    if link.session.subscriptions.find(stream.arg) is not stream:
+        return None
+    if stream.hole_since_ms is not None:
+        return stream.hole_cause
+    return None if stream.refusal is None else "disconnect"
 
 
 def identity(arg: Mapping[str, Any]) -> frozenset[tuple[str, str]]:

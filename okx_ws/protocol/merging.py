@@ -152,14 +152,14 @@ class Merge:
         if one is not None and not one.joined and not one.torn and not self._track.chained:
             if one.recalled is not None and self._edge_after(out, now_ms).is_before(one.recalled):
                 one.held.appendleft(one.recalled)
-            if self._track.counted and one.held and self._track.place(one.held[0]) == "ahead":
+            if one.held and self._track.skips(one.held[0]):
                 one.until_ms = now_ms + PATIENCE_MS
             else:
                 one.doubtful = not one.held
                 self._free(one, out, now_ms)
         return self._settled(out, now_ms)
 
-    def lost(self, line: LineId, now_ms: int, cause: str = "disconnect") -> list[bytes]:
+    def lost(self, line: LineId, now_ms: int, cause: str | None = "disconnect") -> list[bytes]:
         """Remove a line: it has ended; return what that sets free.
 
         If no line is joined any more, the first one that holds something takes its place: after a marker, unless it is
@@ -168,7 +168,7 @@ class Merge:
         Args:
             line: The line; it may be unknown.
             now_ms: Now, Unix ms.
-            cause: The marker's cause, see `gaps.marker`.
+            cause: The marker's cause, see `gaps.marker`; None: it was not wanted any more, so nothing is missing.
         """
         out: list[bytes] = []
         one = self._lines.pop(line, None)
@@ -235,7 +235,7 @@ class Merge:
     def _confirm(self, one: Line, payload: bytes, out: list[bytes], now_ms: int) -> None:
         """Take the first message of a line that had brought nothing when it joined."""
         one.doubtful = False
-        if self._track.counted and self._track.place(payload) == "ahead":
+        if self._track.skips(payload):
             if self._alone():
                 self._cause = "sequence"
             else:
@@ -325,7 +325,7 @@ class Merge:
                 return one
         return None
 
-    def _promote(self, heir: Line, cause: str, out: list[bytes], now_ms: int) -> None:
+    def _promote(self, heir: Line, cause: str | None, out: list[bytes], now_ms: int) -> None:
         """Let a line lead, since none is joined any more."""
         recalled = heir.recalled
         items = self._join(heir)

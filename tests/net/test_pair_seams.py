@@ -1,11 +1,13 @@
 """Two links at once, and what else goes on: repairs that come later, subscriptions that end and begin again."""
 
+import json
+
 import pytest
 
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
-from tests.net.test_handover import conn_id, handed_over
-from tests.net.test_redundancy import whole
+from tests.net.test_handover import conn_id, handed_over, links, order
+from tests.net.test_redundancy import kill, pairs_of, whole
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
 
@@ -14,6 +16,7 @@ from tests.watch import Watch, eventually
 def impatient(monkeypatch):
     """On loopback no connection lags behind another for seconds."""
     monkeypatch.setattr(pairs, "ALONE_S", 0.05)
+    monkeypatch.setattr(pairs, "LAG_S", 0.05)
 
 
 def place(ws, clOrdId):
@@ -87,3 +90,82 @@ def test_a_repaired_instrument_that_stays_silent_does_not_hold_up_a_hand_over(co
         eventually(lambda: verifier.seen["trades"] > seen + 20)
         # What the exchange left out in the stall nobody can know of; but nothing comes twice, or out of order.
         assert all(key[1] == "ETH-USDT" and int(row["tradeId"]) > last for key, last, row in verifier.faults)
+
+
+def tell(exchange, text, channel):
+    """Send a text to those who have subscribed the channel."""
+
+    def act():
+        for line in exchange.hub.lines:
+            if any(arg["channel"] == channel for arg in line.desk.args.values()):
+                line.send(text)
+
+    exchange.call(act)
+
+
+def take_away(exchange, conn_id, channel):
+    """Have the exchange unsubscribe a channel on one connection, unasked, and say so."""
+
+    def act():
+        (line,) = [line for line in exchange.hub.lines if line.desk.connId == conn_id]
+        (arg,) = [arg for arg in line.desk.args.values() if arg["channel"] == channel]
+        line.desk.take_away(arg)
+        line.send(json.dumps({"event": "unsubscribe", "arg": arg, "connId": conn_id}))
+
+    exchange.call(act)
+
+
+def test_a_link_that_lost_one_subscription_does_not_vouch_for_the_other_link(connect):
+    """It is up, and answers pings; but what the other link missed while it was down, it has not brought either."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True, redundancy=2, **exchange.credentials)
+        watch, got = Watch(ws), []
+        ws.subscribe("orders", instType="ANY", handler=got.append).wait(5)
+        whole(ws, "private")
+        exchange.say(order(1), "private")
+        eventually(lambda: len(got) == 1)
+        first, second = (link["conn_id"] for link in links(ws, "private"))
+        stream = pairs_of(ws, "private")[0].first.session.subscriptions.find({"channel": "orders", "instType": "ANY"})
+        take_away(exchange, first, "orders")
+        eventually(lambda: not stream.live)
+        kill(exchange, second)
+        watch.wait("disconnected")
+        eventually(lambda: stream.twin.live)  # the first link asks again a second after it lost it
+        tell(exchange, order(3), "orders")
+        eventually(lambda: len(got) > 1)
+        whole(ws, "private")
+        exchange.say(order(4), "private")
+        eventually(lambda: got[-1].get("data") and got[-1]["data"][0]["ordId"] == "o4")
+        assert [m.get("event") or m["data"][0]["ordId"] for m in got] == ["o1", "gap", "o3", "o4"]
+
+
+def test_a_pong_that_overtakes_data_proves_nothing_soon(connect, monkeypatch):
+    """What the first link was still to bring when the second one was back, and then fell with it, is told."""
+    monkeypatch.setattr(pairs, "LAG_S", 60.0)
+    monkeypatch.setattr(pairs, "SOON_S", 0.001)
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True, redundancy=2, **exchange.credentials)
+        watch, got = Watch(ws), []
+        ws.subscribe("orders", instType="ANY", handler=got.append).wait(5)
+        pair = pairs_of(ws, "private")[0]
+        stream = pair.first.session.subscriptions.find({"channel": "orders", "instType": "ANY"})
+        eventually(lambda: stream.live and stream.twin.live)
+        tell(exchange, order(1), "orders")
+        eventually(lambda: len(got) == 1 and not any(joint.caught_up is False for joint, _ in pair._joints.values()))
+        slow = exchange.faults.start("slow", what="push", delay_s=60.0)
+        first, second = (link["conn_id"] for link in links(ws, "private"))
+        kill(exchange, second)
+        watch.wait("disconnected")
+        tell(exchange, order(2), "orders")
+        eventually(lambda: stream.twin.live)
+        for _ in range(3):  # whoever asks the first link now, has his answer
+            with pair.first.mutex:
+                pong = pair.first.session.ping()
+            pair.first.wake()
+            eventually(lambda pong=pong: pair.first.session.pongs >= pong)
+        kill(exchange, first)
+        watch.wait("disconnected")
+        slow.stop()
+        tell(exchange, order(3), "orders")
+        eventually(lambda: got[-1].get("data") and got[-1]["data"][0]["ordId"] == "o3")
+        assert [m.get("event") or m["data"][0]["ordId"] for m in got] == ["o1", "gap", "o3"]

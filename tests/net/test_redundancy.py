@@ -11,6 +11,7 @@ import pytest
 
 from okx_ws import Backoff, ConnectionLost, UsageError
 from okx_ws.exchange import LocalExchange
+from okx_ws.net import pairs
 from tests.net.test_handover import BOTH, CANDLES, PUBLIC, enough, links, order, stats
 from tests.net.test_spreading import limited, tickers
 from tests.verify import Verifier
@@ -34,6 +35,12 @@ def whole(ws, endpoint="public"):
             )
 
     eventually(complete, timeout=10)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """On loopback no connection lags behind another for a second."""
+    monkeypatch.setattr(pairs, "LAG_S", 0.05)
 
 
 @pytest.fixture

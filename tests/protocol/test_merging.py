@@ -435,6 +435,31 @@ def test_candles_of_prices_have_no_volume():
     assert lines.get("new", three) == []
 
 
+def test_candles_that_leave_out_a_bar_wait_for_it():
+    """Their starts count them: what the other line has not brought is told, even if the owner knows of nothing."""
+    arg = {"channel": "candle1m", "instId": "BTC-USDT"}
+    lines = Lines(arg, candle(0, 5), candle(0, 6, "1"), candle(60_000, 1))
+    assert lines.get("new", candle(120_000, 1)) == [] == lines.flushed("new", MS) and not lines.caught_up
+    assert lines.get("old", candle(60_000, 2, "1")) == [candle(60_000, 2, "1")]
+    assert lines.get("old", candle(120_000, 1)) == [candle(120_000, 1)] and lines.caught_up
+    lines = Lines(arg, candle(0, 6, "1"))
+    assert lines.flushed("new", MS) == [] and lines.caught_up
+    assert lines.get("new", candle(120_000, 1)) == [] and not lines.joined("new"), "60,000 is missing"
+    hole, first = lines.lost("old", MS)
+    assert marker(hole) == ("disconnect", 0, 120_000) and first == candle(120_000, 1)
+    lines = Lines(arg, candle(0, 6, "1"))
+    assert lines.get("new", candle(60_000, 1)) == [] and lines.flushed("new", MS) == [candle(60_000, 1)]
+
+
+def test_bars_of_months_are_not_counted():
+    """They are uneven; so is what no rule knows."""
+    for channel in ("candle1M", "candle1Mutc", "new-candle"):
+        one, two = candle(0, 1, "1", channel), candle(10**10, 1, arg=channel)
+        lines = Lines({"channel": channel, "instId": "BTC-USDT"}, one)
+        lines.get("new", two)
+        assert lines.flushed("new", MS) == [two]
+
+
 # ---------------------------------------------------------------------- events
 
 
@@ -570,6 +595,14 @@ def test_a_hole_within_what_a_line_holds_stays_in_its_place():
     assert lines.get("old", order(3)) == [order(3)] and lines.held == 1 and not lines.joined("new")
     hole, last = lines.lost("old", MS)
     assert marker(hole) == ("disconnect", 3, 5) and last == order(5)
+
+
+def test_what_was_not_wanted_meanwhile_is_not_missing():
+    """A line that ended since nobody wanted it leaves no hole."""
+    lines = Lines(TRADES, trade(1), others=())
+    assert lines.lost("old", MS, cause=None) == []
+    lines.enter("next", MS)
+    assert lines.get("next", trade(5)) == [trade(5)] and lines.holes == 0
 
 
 def test_one_marker_tells_of_a_loss_and_of_the_hole_after_it():

@@ -15,7 +15,7 @@ from typing import Any
 from ..identity import kind_of
 from .books import Book
 from .events import Events
-from .states import Candles, State
+from .states import Candles, State, bar_ms_of
 from .track import GAP, RESTART, SETTLED, LineId, Track, Verdict
 from .trades import Trades
 
@@ -29,4 +29,6 @@ def track_of(arg: Mapping[str, Any]) -> Track:
         return Events(arg["channel"])
     if kind == "state":
         return State(paged=arg["channel"] in ("account", "positions"))
-    return {"book": Book, "trade": Trades, "candle": Candles}[kind]()
+    if kind == "candle":
+        return Candles(bar_ms_of(arg["channel"]))
+    return Book() if kind == "book" else Trades()

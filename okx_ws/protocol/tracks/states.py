@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from .. import gaps
+from ..backfill import CANDLES, UNIT_MS
 from ..codec import HEAD_END, decode
 from .track import NOBODY, SETTLED, LineId, Place, Track, Verdict, cut
 
-__all__ = ["Candles", "State"]
+__all__ = ["Candles", "State", "bar_ms_of"]
 
 #: Pages of one snapshot that are kept until the last has come: OKX has no account with so many positions.
 MAX_PAGES = 1_000
@@ -127,6 +128,13 @@ def newest_of(payloads: Iterable[bytes]) -> int | None:
 
 # ---------------------------------------------------------------------- candles
 
+
+def bar_ms_of(channel: str) -> int | None:
+    """Return how long a candle of this channel lasts; None: they are uneven, as months are, or nobody knows."""
+    kind = CANDLES.fullmatch(channel)
+    return int(kind[2]) * UNIT_MS[kind[3]] if kind is not None and kind[3] in UNIT_MS else None
+
+
 #: A candle's start, whether it is closed, and its volume.
 CandleKey = tuple[int, bool, float]
 
@@ -145,13 +153,17 @@ class Candles(Track):
 
     A closed candle is delivered once, also late. Of an open one the larger volume is newer; as much, or none at all,
     is delivered if it reads otherwise than the recent ones.
+
+    Args:
+        bar_ms: How long one lasts; None: months are uneven.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bar_ms: int | None) -> None:
         super().__init__()
+        self._bar_ms = bar_ms
         self._recent: deque[bytes] = deque(maxlen=4 * RECENT)
         self._newest: CandleKey = (-1, False, 0)
-        #: The start of the last candle whose end was delivered.
+        #: The start of the last candle whose end was delivered, or is not missed.
         self._closed: int | None = None
 
     def place(self, payload: bytes) -> Place:
@@ -161,6 +173,12 @@ class Candles(Track):
         if not keys or self._closed is None:
             return "ahead"
         return "old" if max(keys) < self._newest and not any(map(self._unclosed, keys)) else "ahead"
+
+    def skips(self, payload: bytes) -> bool:
+        keys = candle_keys(payload)
+        if not keys or self._closed is None or self._bar_ms is None:
+            return False
+        return min(keys)[0] > self._closed + self._bar_ms
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         lead = line == self.lead

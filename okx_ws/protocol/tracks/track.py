@@ -43,13 +43,11 @@ class Track:
         lead: The line that delivered last, or `NOBODY`; None if it has ended or has a hole.
         recalling: The first push of a line may tell what happened long ago.
         chained: Only its own numbers prove that a message continues what was delivered.
-        counted: Its numbers grow by one, as far as is known: they tell whether a message is the next.
         renewing: The next whole message is to be delivered, whoever brings it.
     """
 
     recalling = False
     chained = False
-    counted = False
     renewing = False
 
     def __init__(self) -> None:
@@ -58,6 +56,10 @@ class Track:
     def place(self, payload: bytes) -> Place:
         """Tell whether a message was delivered (or is outdated), is proven to be the next, or may be ahead of that."""
         raise NotImplementedError
+
+    def skips(self, payload: bytes) -> bool:
+        """Tell whether numbers say that something between what was delivered and this message is missing."""
+        return False
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         """Append to `out` what is new in the next message of a line that has no hole."""

@@ -33,11 +33,6 @@ class Trades(Track):
         #: The last id that each line has brought.
         self._at: dict[LineId, int] = {}
 
-    @property
-    def counted(self) -> bool:  # type: ignore[override]  # from the first one on
-        """The last id is known."""
-        return self._last >= 0
-
     def place(self, payload: bytes) -> Place:
         ids = TRADE_ID.findall(payload)
         if not ids:
@@ -49,6 +44,9 @@ class Trades(Track):
         except (LookupError, TypeError, ValueError):
             return "ahead"
         return "next" if first <= self._last + 1 else "ahead"
+
+    def skips(self, payload: bytes) -> bool:
+        return self._last >= 0 and self.place(payload) == "ahead"
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         ids = TRADE_ID.findall(payload)
