@@ -90,6 +90,8 @@ class Line:
         self._emptied = asyncio.Event()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        #: It was too slow: it gets nothing more, lest that looked like what follows the last frame it got.
+        self._cut_off = False
         #: How to close once the outbox is empty.
         self._last: tuple[int, str] | None = None
         self.active_at = time.monotonic()
@@ -107,7 +109,10 @@ class Line:
 
     def put(self, payload: Payload) -> None:
         """Queue a frame; a client too slow for what is queued already is cut off."""
+        if self._cut_off:
+            return
         if len(self._outbox) >= self.most:
+            self._cut_off = True
             self._outbox.clear()
             self.close(4005, "Buffer is full")
             return

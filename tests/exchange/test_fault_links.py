@@ -135,6 +135,20 @@ def test_throttle_cuts_a_slow_consumer_with_4005(exchange):
         assert closed(client) == (4005, "Buffer is full")
 
 
+def test_who_is_cut_off_gets_nothing_more(exchange):
+    """What came behind the frames that were dropped would look like the next."""
+    with talk(exchange) as client:
+        client.ask("ping")
+        exchange.faults.start("throttle", per_s=1000, frames=5)
+        (line,) = exchange.hub.lines
+        exchange.call(lambda: [line.send(json.dumps({"n": n})) for n in range(28)])
+        got = []
+        with pytest.raises(ConnectionClosed):
+            while True:
+                got.append(client.get()["n"])
+        assert got == list(range(len(got)))
+
+
 def test_refused_connections_are_refused_and_those_that_are_open_go_on(exchange):
     """TCP: connection refused; the port is the same afterwards."""
     url = exchange.urls["public"]
