@@ -118,6 +118,12 @@ class Connection(Wishes):
         raise LinkFault("handed over")
 
     @property
+    def is_served(self) -> bool:
+        """It is up, or another link is that carries the same subscriptions."""
+        pair = self.pair
+        return bool(self.session.up) or (pair is not None and pair.is_up)
+
+    @property
     def over(self) -> bool:
         """The thread has run and ended."""
         return self._thread is not None and (self._ended or not self._thread.is_alive())
@@ -155,6 +161,8 @@ class Connection(Wishes):
         finally:
             if self.keeper is not None:
                 self.keeper.finish()
+            if self.pair is not None:
+                self.pair.ended(self)
             if self.retired:
                 self._owner.gone(self)
             elif self._stopping:
@@ -291,7 +299,10 @@ class Connection(Wishes):
         self._poked = False
         try:
             self._hand_over_marked()
-            if self.keeper is not None and self.pair is None:
+            pair = self.pair
+            if pair is not None:
+                pair.work()
+            if self.keeper is not None and (pair is None or (pair.permanent and pair.first is self)):
                 return self.keeper.upkeep(time.monotonic())
             if self.keeper is not None:
                 self.keeper.settle()

@@ -124,6 +124,7 @@ class HandOver(Pair):
                 return True
             self._withdraw()
         self.second.join(time.monotonic() + WITHDRAW_S)
+        self.finish()
         with self._mutex:
             self.part(self.first)
         return False

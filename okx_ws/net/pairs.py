@@ -8,12 +8,15 @@ looked at on its own thread, between two reads (`step`), when all it has read ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.routing import Outlet, Route
 from ..protocol.subscriptions import Stream
-from .joints import Both, Joint, now_ms
+from .joints import Both, Bypass, Joint, now_ms
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -59,6 +62,10 @@ class Pair:
         #: By the link that was pinged: how many pongs it must have, and which of the other's streams are sure then, if
         #: they have not been acknowledged anew meanwhile.
         self._pinged: dict[Connection, tuple[int, list[tuple[Stream, float]]]] = {}
+        #: What is to be done on either link's thread, such as with REST's answers.
+        self._jobs: deque[Callable[[], None]] = deque()
+        #: Links whose threads have ended.
+        self._over: set[Connection] = set()
         #: Once one link is alone: how many pongs it must have, and when it has been so for long enough.
         self._alone: tuple[int, float] | None = None
 
@@ -144,7 +151,31 @@ class Pair:
             joint = known[0]
             self._joints[identity(arg)] = (joint, streams)
         joint.outlet = inner
+        self._mend(joint, streams)
         return joint.side(link)
+
+    def _mend(self, joint: Joint, streams: list[Stream]) -> None:
+        """See that the holes of these streams are filled, if they can be."""
+        keeper = self.first.keeper
+        if joint.mending is None and keeper is not None and self._site.raw is None:
+            of_first = [stream for stream in self._on(self.first, streams) if stream is not None]
+            joint.mending = keeper.mending(of_first, partial(self._later, joint))
+        for stream in streams:
+            for one in (stream, stream.twin):
+                if one is not None:
+                    one.held = joint.mending is not None and joint.mending.wanted
+
+    def outlet_without_links(self, stream: Stream) -> Outlet | None:
+        """Return where to deliver what REST tells of a stream while neither link is up; None: nothing can be now."""
+        with self._mutex:
+            known = self._joints.get(identity(stream.routes[0].arg if stream.routes else stream.arg))
+        return Bypass(known[0], self) if known is not None and known[0].idle else None
+
+    def _later(self, joint: Joint, job: Callable[[], None]) -> None:
+        """Have something done in the order of a joint, on either link's thread."""
+        self._jobs.append(partial(joint.soon, job))
+        self.first.poke()
+        self.second.poke()
 
     def resubscribed(self, stream: Stream) -> None:
         """The consumer of a stream has to begin anew."""
@@ -165,6 +196,32 @@ class Pair:
         self._make_sure(link, now)
         return now + SOON_S if link in self._pinged or link in self._stirred else NEVER
 
+    def work(self) -> None:
+        """Do what was left for either link's thread."""
+        while self._jobs:
+            with suppress(IndexError):  # the other one was quicker
+                self._jobs.popleft()()
+
+    def ended(self, link: Connection) -> None:
+        """A link's thread ends; with the second one, what waits for REST goes on as it is."""
+        with self._mutex:
+            self._over.add(link)
+            last = len(self._over) == 2
+        if last:
+            self.finish()
+
+    def finish(self) -> None:
+        """Hand on what waits for REST."""
+        with self._mutex:
+            joints = [joint for joint, _ in self._joints.values()]
+        for joint in joints:
+            joint.finish()
+
+    @property
+    def is_up(self) -> bool:
+        """A link is up."""
+        return bool(self.first.session.up or self.second.session.up)
+
     def link_lost(self, link: Connection) -> None:
         """A link is gone, and all that it brought was delivered."""
         with self._mutex:
@@ -180,6 +237,7 @@ class Pair:
         if self.other(link).session.up:
             link.pass_jobs(self.other(link))
         self.stir(link)
+        self.first.poke()  # it sees to what is done while neither is up
 
     def after_loss(self, link: Connection) -> bool:
         """A link was lost; return whether it shall end, since the other takes its place."""
@@ -298,7 +356,7 @@ class Pair:
         link.pair = None
         link.session.mark_holes(False)
         for stream in link.session.subscriptions:
-            stream.twin = None
+            stream.twin, stream.held = None, False
         link.session.routes.reconnect()
 
     @property

@@ -199,6 +199,7 @@ class Stream:
         for name in STANDING:
             setattr(self, name, getattr(twin, name))
         self.refusal = self.refusal or twin.refusal
+        self.gaps, self.repairs = self.gaps + twin.gaps, self.repairs + twin.repairs
         self.past = self.messages
         self.routes, twin.routes = twin.routes, []
         for route in self.routes:

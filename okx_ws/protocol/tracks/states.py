@@ -174,6 +174,9 @@ class Candles(Track):
             return "ahead"
         return "old" if max(keys) < self._newest and not any(map(self._unclosed, keys)) else "ahead"
 
+    def hole(self) -> None:
+        self._closed = None  # what is missing stays so, or comes from elsewhere
+
     def skips(self, payload: bytes) -> bool:
         keys = candle_keys(payload)
         if not keys or self._closed is None or self._bar_ms is None:
