@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -58,6 +58,8 @@ class Joint:
         #: Where messages go; None: to nobody. Replaced under the endpoint's mutex.
         self.outlet: Outlet | None = None
         self._sides: dict[Hashable, Side] = {}
+        #: How many lives of each link are over: another link's thread may still be about to call it sure.
+        self._lives: Counter[Hashable] = Counter()
         #: Fills its holes; None: nobody does. Replaced under the endpoint's mutex.
         self.mending: Mending | None = None
         #: What else is to be done, by whoever delivers.
@@ -83,9 +85,16 @@ class Joint:
                 self._merge.lost(link, since_ms, hole)
                 self._merge.enter(link, since_ms)
 
-    def sure(self, link: Hashable) -> None:
-        """Nothing from before this link began is under way on the others."""
+    def life(self, link: Hashable) -> int:
+        """Return which of its lives a link is in, of which each ends with `lost`."""
         with self._lock:
+            return self._lives[link]
+
+    def sure(self, link: Hashable, life: int = 0) -> None:
+        """Nothing from before this link began is under way on the others; void if that life of it is over."""
+        with self._lock:
+            if life != self._lives[link]:
+                return
             self._enter(link)
             self._waiting += self._chosen(self._merge.flushed(link, now_ms()))
         self._hand_on()
@@ -93,6 +102,7 @@ class Joint:
     def lost(self, link: Hashable, cause: str | None = "disconnect") -> None:
         """A link has ended, or its subscription: see `Merge.lost`."""
         with self._lock:
+            self._lives[link] += 1
             self._waiting += self._chosen(self._merge.lost(link, now_ms(), cause))
         self._hand_on()
 

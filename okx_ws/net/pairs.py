@@ -62,6 +62,8 @@ class Pair:
         #: By the link that was pinged: how many pongs it must have, and which of the other's streams are sure then, if
         #: they have not been acknowledged anew meanwhile.
         self._pinged: dict[Connection, tuple[int, list[tuple[Stream, float]]]] = {}
+        #: The newest connection of each link at the time when some of what it carried was moved elsewhere.
+        self.relieved: dict[Connection, int] = {}
         #: What is to be done on either link's thread, such as with REST's answers.
         self._jobs: deque[Callable[[], None]] = deque()
         #: Links whose threads have ended.
@@ -146,7 +148,7 @@ class Pair:
             joint = self._joint(arg, streams)
             for one in (self.first, self.second) if link is self.first else (self.second, self.first):
                 if self._are_sure(one, streams):
-                    joint.sure(one)  # it is empty: there is nothing to deliver yet
+                    joint.sure(one)  # it is new and empty: there is nothing to deliver yet
         else:
             joint = known[0]
             self._joints[identity(arg)] = (joint, streams)
@@ -283,7 +285,8 @@ class Pair:
                 del self._pinged[link]
                 for stream, on_since in proven:
                     stream.sure = stream.live and stream.on_since == on_since
-                joints = [joint for joint, streams in self._joints.values() if self._are_sure(other, streams)]
+                sure = [joint for joint, streams in self._joints.values() if self._are_sure(other, streams)]
+                joints = [(joint, joint.life(other)) for joint in sure]
             elif link in self._stirred and not proven:
                 self._stirred.discard(link)
                 self._sweep()
@@ -291,8 +294,8 @@ class Pair:
                 return
             else:
                 return
-        for joint in joints:
-            joint.sure(other)
+        for joint, life in joints:
+            joint.sure(other, life)
         self.stir(link)
 
     def _ask(self, link: Connection, other: Connection, now: float) -> None:

@@ -18,6 +18,8 @@ held.
             |                                                 |   holds on for `PATIENCE_MS`; then a hole is told
     holding | no line is joined any more                      | → joined (the first that entered, of those that hold
             |                                                 |   something): a hole is told, unless it is the very next
+    joined  | the last one that had brought all that was    | its next message is looked at: if something may be
+            | delivered, has ended                          |   missing before it, a hole is told
     joined  | it has a hole: a marker, a number left out      | → holding, if another is joined, or can be; else the
             |                                                 |   hole is told, and it leads on
     any     | `lost`                                          | –
@@ -63,6 +65,8 @@ class Merge:
         self._newest: bytes | None = None
         #: All that was joined has ended, so the next message may have a hole before it: why.
         self._cause: str | None = None
+        #: What is joined need not have brought all that was delivered: why that matters. Its next message will tell.
+        self._doubt: str | None = None
         self.holes = 0
 
     # ------------------------------------------------------------------ lines
@@ -107,7 +111,7 @@ class Merge:
             self._edge = Edge(since_ms)
             if newest is not None and not gaps.is_marker(newest):
                 self._track.begin(line, newest, [])
-                self._edge.last = self._newest = newest
+                self._edge.last = self._newest = one.last = newest
                 one.fresh = False
         if self._holding < len(self._lines) - 1:
             self._holding += 1
@@ -129,8 +133,16 @@ class Merge:
             return []
         out: list[bytes] = []
         admit = self._track.admit
+        if payloads:
+            one.last = payloads[-1]
         for payload in payloads:
-            if not one.joined or one.doubtful or self._cause is not None or payload.startswith(gaps.MARKER_START):
+            if (
+                not one.joined
+                or one.doubtful
+                or self._cause is not None
+                or self._doubt is not None
+                or payload.startswith(gaps.MARKER_START)
+            ):
                 self._take(one, payload, out, now_ms)
             elif (verdict := admit(line, payload, out)) is not SETTLED:
                 self._unsettled(one, payload, verdict, out, now_ms)
@@ -156,6 +168,8 @@ class Merge:
                 one.until_ms = now_ms + PATIENCE_MS
             else:
                 one.doubtful = not one.held
+                if one.doubtful:
+                    one.last = self._edge_after(out, now_ms).last
                 self._free(one, out, now_ms)
         return self._settled(out, now_ms)
 
@@ -182,7 +196,17 @@ class Merge:
             heir = self._heir() or next(iter(self._lines.values()), None)
             if heir is not None:
                 self._promote(heir, self._cause, out, now_ms)
+        else:
+            self._doubt_rest(cause)
         return self._settled(out, now_ms)
+
+    def _doubt_rest(self, cause: str | None) -> None:
+        """One that was joined is not any more: see whether another one has brought as much."""
+        assert self._edge is not None  # a line has entered
+        last = self._edge.last
+        rest = [line.last for line in self._lines.values() if line.joined]
+        if last is not None and not any(one is not None and (one == last or self._track.reaches(one)) for one in rest):
+            self._doubt = self._doubt or cause
 
     def renew(self) -> None:
         """Deliver the next snapshot of a chained book, whoever brings it: the consumer has to begin anew.
@@ -198,7 +222,11 @@ class Merge:
         """Do with a message what its line's state wants."""
         if gaps.is_marker(payload):
             self._hole(one, payload, out, now_ms)
-        elif not one.joined:
+            return
+        if one.joined and self._doubt is not None:
+            doubt, self._doubt = self._doubt, None
+            self._cause = self._cause or (doubt if self._track.lacks(payload) else None)
+        if not one.joined:
             self._prove(one, payload, out, now_ms)
         elif self._cause is not None:
             self._resume(one, payload, out, now_ms)
@@ -291,13 +319,15 @@ class Merge:
         heir = self._heir()
         if not self._alone():
             self._part(one)
+            self._doubt_rest(codec.decode(marker)["cause"])
         elif heir is not None:
             self._part(one)
             self._promote(heir, self._cause or codec.decode(marker)["cause"], out, now_ms)
         else:
-            out.append(self._edge_after(out, now_ms).widened(marker, begins_here=self._cause is not None))
+            behind = self._cause is not None or self._doubt is not None
+            out.append(self._edge_after(out, now_ms).widened(marker, begins_here=behind))
             self.holes += 1
-            self._cause, one.doubtful = None, False
+            self._cause, self._doubt, one.doubtful = None, None, False
             self._track.hole()
             self._track.dropped(one.id)
 

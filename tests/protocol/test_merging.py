@@ -597,6 +597,50 @@ def test_a_hole_within_what_a_line_holds_stays_in_its_place():
     assert marker(hole) == ("disconnect", 3, 5) and last == order(5)
 
 
+@pytest.mark.parametrize(("arg", "make"), [(ORDERS, order), (TRADES, trade)])
+def test_a_line_that_fell_silent_does_not_stand_in_for_the_one_that_did_not(arg, make):
+    """It never brought what the other one did: what it brings next, long after, is not what comes next."""
+    lines = Lines(arg, make(1))
+    lines.get("new", make(1), make(2), make(3))
+    assert lines.lost("new", MS) == [] and lines.caught_up
+    hole, after = lines.get("old", make(9))
+    assert marker(hole) == ("disconnect", 3, 9) and after == make(9)
+    assert lines.get("old", make(10)) == [make(10)] and lines.holes == 1
+
+
+@pytest.mark.parametrize(("arg", "make"), [(ORDERS, order), (TRADES, trade)])
+def test_a_line_that_lags_stands_in_for_the_one_that_was_ahead(arg, make):
+    """It brings what the other one did, a little later, and then what comes next."""
+    for late in ((), (make(2),), (make(2), make(3))):
+        lines = Lines(arg, make(1))
+        lines.get("new", make(1), make(2), make(3))
+        lines.get("old", *late)
+        lines.lost("new", MS)
+        assert lines.get("old", *[make(2), make(3)][len(late) :], make(4), make(9)) == [make(4), make(9)]
+        assert lines.holes == 0
+
+
+def test_who_comes_back_while_the_other_one_is_silent_tells_of_a_hole():
+    """Nobody has brought what was between; the owner's word is about what is under way, not what never will be."""
+    for held in ((), (order(9),)):
+        lines = Lines(ORDERS, order(1))
+        lines.get("new", order(1), order(2))
+        lines.lost("new", MS)
+        lines.enter("again", MS)
+        assert lines.get("again", *held) == []
+        got = lines.flushed("again", MS) + lines.get("again", *() if held else (order(9),))
+        assert marker(got[0]) == ("disconnect", 2, 9) and got[1:] == [order(9)]
+        assert lines.get("again", order(10)) == [order(10)]
+
+
+def test_a_state_needs_nobody_to_have_kept_pace():
+    """The newest holds it all."""
+    lines = Lines(TICKERS, ticker(1))
+    lines.get("new", ticker(1), ticker(5))
+    lines.lost("new", MS)
+    assert lines.get("old", ticker(9)) == [ticker(9)] and lines.holes == 0
+
+
 def test_what_was_not_wanted_meanwhile_is_not_missing():
     """A line that ended since nobody wanted it leaves no hole."""
     lines = Lines(TRADES, trade(1), others=())

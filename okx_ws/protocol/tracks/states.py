@@ -56,6 +56,9 @@ class State(Track):
             return "ahead"
         return "old" if at < newest or payload in self._recent else "ahead"
 
+    def lacks(self, payload: bytes) -> bool:
+        return False  # the newest holds it all
+
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         recent = self._recent
         if line != self.lead:
@@ -182,6 +185,9 @@ class Candles(Track):
         if not keys or self._closed is None or self._bar_ms is None:
             return False
         return min(keys)[0] > self._closed + self._bar_ms
+
+    def lacks(self, payload: bytes) -> bool:
+        return self.skips(payload)
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         lead = line == self.lead

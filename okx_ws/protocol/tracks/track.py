@@ -61,6 +61,14 @@ class Track:
         """Tell whether numbers say that something between what was delivered and this message is missing."""
         return False
 
+    def lacks(self, payload: bytes) -> bool:
+        """Tell whether something may be missing before the next message of a line that was left behind."""
+        return self.place(payload) == "ahead"
+
+    def reaches(self, payload: bytes) -> bool:
+        """Tell whether nothing that was delivered is newer than this message, though it may read otherwise."""
+        return False
+
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         """Append to `out` what is new in the next message of a line that has no hole."""
         raise NotImplementedError
