@@ -187,6 +187,12 @@ class Stream:
         """Its wish and its wire agree: there is nothing to wait for."""
         return self.live if self.wanted else self.wire == "off"
 
+    def leave_link(self) -> None:
+        """The link does not have it any more."""
+        self.wire, self.attempts, self.not_before, self.alone = "off", 0, 0.0, False
+        self.anew = self.sure = False
+        self.begin_epoch()
+
     def begin_epoch(self) -> None:
         """What came until now says nothing about what will come, unless the twin goes on."""
         if self.twin is None:
@@ -347,9 +353,7 @@ class Subscriptions:
         """Turn every wire off; forget and return the streams that nobody wants."""
         gone = [stream for stream in self if not stream.holders]
         for stream in self:
-            stream.wire, stream.attempts, stream.not_before, stream.alone = "off", 0, 0.0, False
-            stream.anew = stream.sure = False
-            stream.begin_epoch()
+            stream.leave_link()
         for stream in gone:
             self.forget(stream)
         return gone

@@ -227,6 +227,39 @@ def test_what_is_too_much_moves_with_both_its_links(peer, connect, code):
     whole(ws)
 
 
+@pytest.mark.parametrize("crowded", [1, 2])
+def test_what_is_too_much_for_one_of_two_links_moves_as_well(peer, connect, crowded):
+    """Either of them: the other one is up, and leaves what moves; nothing is tried at the longest delay."""
+
+    def script(talk):
+        talk.upgrade()
+        args = {}
+        while True:
+            request = talk.read_request()
+            for arg in request["args"]:
+                if request["op"] == "subscribe":
+                    args[arg["instId"]] = arg
+                else:
+                    del args[arg["instId"]]
+            if talk.number == crowded and len(args) > 5:
+                talk.close(4009, "too many")
+                return
+            left[talk.number] = set(args)
+            talk.ack(request)
+            for arg in request["args"] if request["op"] == "subscribe" else ():
+                talk.json({"arg": arg, "data": [{"n": talk.number, "ts": str(1_700_000_000_000 + talk.number)}]})
+
+    left = {}
+    ws = connect(urls=peer(script).urls, redundancy=2, backoff=Backoff(first_s=0.01, cap_s=30.0))
+    subscriptions = ws.subscribe(tickers(8))
+    for subscription in subscriptions:
+        subscription.wait(5)
+    eventually(lambda: sorted(link["subscriptions"] for link in links(ws)) == [4, 4, 4, 4], timeout=10)
+    whole(ws)
+    assert {subscription.state for subscription in subscriptions} == {"active"}
+    eventually(lambda: sorted(map(len, left.values()))[-4:] == [4, 4, 4, 4])
+
+
 def test_close_with_two_links_in_any_state(double):
     """Within a second, and no thread is left."""
     exchange, ws, _, _ = double()
