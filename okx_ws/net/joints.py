@@ -45,12 +45,20 @@ class Joint:
         arg: The arg of the messages.
         markers: Hand on the markers of holes.
         resume: Called when links that paused for it may go on.
+        waits: Called when it waits for something, until `until_ms`.
     """
 
-    def __init__(self, arg: Mapping[str, Any], markers: bool, resume: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        arg: Mapping[str, Any],
+        markers: bool,
+        resume: Callable[[], None],
+        waits: Callable[[Joint], None] = lambda joint: None,
+    ) -> None:
         self._merge = Merge(arg)
         self._markers = markers
         self._resume = resume
+        self._waits = waits
         # Re-entrant, as every lock here.
         self._lock = threading.RLock()
         self._waiting: deque[bytes] = deque()
@@ -106,6 +114,18 @@ class Joint:
             self._waiting += self._chosen(self._merge.lost(link, now_ms(), cause))
         self._hand_on()
 
+    @property
+    def until_ms(self) -> int | None:
+        """When `expire` has something to do, Unix ms; None: nothing is waited for."""
+        with self._lock:
+            return self._merge.until_ms
+
+    def expire(self) -> None:
+        """Wait no longer for what does not come."""
+        with self._lock:
+            self._waiting += self._chosen(self._merge.expire(now_ms()))
+        self._hand_on()
+
     def renew(self) -> None:
         """The consumer has to begin anew: the next snapshot is for it, whoever brings it."""
         with self._lock:
@@ -154,6 +174,8 @@ class Joint:
             self._merge.enter(link, now_ms())
 
     def _chosen(self, payloads: list[bytes]) -> list[bytes]:
+        if not self._merge.caught_up and self._merge.until_ms is not None:
+            self._waits(self)
         if self._merge.holes == self._holes:
             return payloads
         self._holes = self._merge.holes

@@ -62,6 +62,8 @@ class Pair:
         #: By the link that was pinged: how many pongs it must have, and which of the other's streams are sure then, if
         #: they have not been acknowledged anew meanwhile.
         self._pinged: dict[Connection, tuple[int, list[tuple[Stream, float]]]] = {}
+        #: Joints that wait for what may never come.
+        self._waiting: set[Joint] = set()
         #: The newest connection of each link at the time when some of what it carried was moved elsewhere.
         self.relieved: dict[Connection, int] = {}
         #: What is to be done on either link's thread, such as with REST's answers.
@@ -130,7 +132,7 @@ class Pair:
 
     def _joint(self, arg: Mapping[str, Any], streams: list[Stream]) -> Joint:
         whose = streams[0].arg if len(streams) == 1 else arg
-        joint = Joint(whose, self._site.settings.markers, self._resume)
+        joint = Joint(whose, self._site.settings.markers, self._resume, self._wait_for)
         self._joints[identity(arg)] = (joint, streams)
         return joint
 
@@ -196,7 +198,9 @@ class Pair:
         if link in self._stirred:
             self._let_go(link)
         self._make_sure(link, now)
-        return now + SOON_S if link in self._pinged or link in self._stirred else NEVER
+        if self._waiting:
+            self._expire()
+        return now + SOON_S if self._waiting or link in self._pinged or link in self._stirred else NEVER
 
     def work(self) -> None:
         """Do what was left for either link's thread."""
@@ -275,6 +279,19 @@ class Pair:
             ]
         for joint, cause in parting:
             joint.lost(link, cause)
+
+    def _wait_for(self, joint: Joint) -> None:
+        if joint not in self._waiting:
+            self._waiting.add(joint)
+            self._resume()
+
+    def _expire(self) -> None:
+        for joint in list(self._waiting):
+            until_ms = joint.until_ms
+            if until_ms is None:
+                self._waiting.discard(joint)
+            elif now_ms() >= until_ms:
+                joint.expire()
 
     def _make_sure(self, link: Connection, now: float) -> None:
         """See whether a link's pong has come; if there is something to prove, have it pinged."""

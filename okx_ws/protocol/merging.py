@@ -86,6 +86,12 @@ class Merge:
         """How many messages wait for proof."""
         return sum(len(line.held) for line in self._lines.values())
 
+    @property
+    def until_ms(self) -> int | None:
+        """When `expire` has something to do, Unix ms; None: nothing is waited for."""
+        waiting = (line.until_ms for line in self._lines.values() if line.held and line.until_ms is not None)
+        return min(waiting, default=None) if self._holding else None
+
     def joined(self, line: LineId) -> bool:
         """Tell whether a line is proven to continue what was delivered; an unknown one is not."""
         return line in self._lines and self._lines[line].joined
@@ -173,6 +179,14 @@ class Merge:
                 self._free(one, out, now_ms)
         return self._settled(out, now_ms)
 
+    def expire(self, now_ms: int) -> list[bytes]:
+        """Wait no longer for what numbers say is missing before what a line holds; return what that sets free."""
+        out: list[bytes] = []
+        for one in list(self._lines.values()):
+            if one.held and not one.joined and one.until_ms is not None and now_ms >= one.until_ms:
+                self._promote(one, "sequence", out, now_ms)
+        return self._settled(out, now_ms)
+
     def lost(self, line: LineId, now_ms: int, cause: str | None = "disconnect") -> list[bytes]:
         """Remove a line: it has ended; return what that sets free.
 
@@ -250,8 +264,6 @@ class Merge:
             if track.whole(payload):
                 one.release()  # nobody will need what came before it
             one.hold(payload)
-            if one.until_ms is not None and now_ms >= one.until_ms:
-                self._promote(one, "sequence", out, now_ms)
         else:
             items = self._join(one)
             # What preceded was delivered: by the first line, before it entered. Or it is missing there, and comes late.

@@ -1,11 +1,13 @@
 """Two links at once, and what else goes on: repairs that come later, subscriptions that end and begin again."""
 
 import json
+import socket
 
 import pytest
 
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
+from okx_ws.protocol import merging
 from tests.net.test_handover import conn_id, handed_over, links, order
 from tests.net.test_redundancy import kill, pairs_of, whole
 from tests.verify import Verifier
@@ -137,6 +139,34 @@ def test_a_link_that_lost_one_subscription_does_not_vouch_for_the_other_link(con
         exchange.say(order(4), "private")
         eventually(lambda: got[-1].get("data") and got[-1]["data"][0]["ordId"] == "o4")
         assert [m.get("event") or m["data"][0]["ordId"] for m in got] == ["o1", "gap", "o3", "o4"]
+
+
+def test_what_is_waited_for_in_vain_does_not_hold_up_a_quiet_stream(peer, connect, monkeypatch):
+    """A link is back and brings trade 9; what is missing before it nobody brings, nor anything after it."""
+    monkeypatch.setattr(merging, "PATIENCE_MS", 50)
+    arg, talks = {"channel": "trades", "instId": "BTC-USDT"}, {}
+
+    def trade(n):
+        row = {"instId": "BTC-USDT", "tradeId": str(n), "px": "1", "sz": "1", "side": "buy"}
+        return {"arg": arg, "data": [{**row, "ts": str(1_700_000_000_000 + n), "count": "1"}]}
+
+    def script(talk):
+        talk.subscribed()
+        if talk.number < 3:
+            talk.json(trade(1))
+        talks[talk.number] = talk
+        talk.until_gone()
+
+    ws = connect(urls=peer(script).urls, markers=True, redundancy=2, backfill=False)
+    subscription = ws.subscribe(**arg, queue=True)
+    assert subscription.get(timeout=5)["data"][0]["tradeId"] == "1"
+    whole(ws)
+    talks[2].sock.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: 3 in talks)
+    whole(ws)
+    talks[3].json(trade(9))
+    assert subscription.get(timeout=5)["event"] == "gap"
+    assert subscription.get(timeout=5)["data"][0]["tradeId"] == "9"
 
 
 def test_a_pong_that_overtakes_data_proves_nothing_soon(connect, monkeypatch):

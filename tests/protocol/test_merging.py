@@ -731,8 +731,10 @@ def test_what_does_not_come_in_time_is_told_to_be_missing():
     lines = Lines(TRADES, trade(1))
     lines.get("new", trade(4))
     lines.flushed("new", MS)
-    told, *rest = lines.receive("new", [trade(5)], MS + 2000)
-    assert gaps.is_marker(told) and rest == [trade(4), trade(5)] and lines.caught_up
+    assert lines.receive("new", [trade(5)], MS + 1) == [] and lines.until_ms == MS + 2000
+    assert lines.expire(MS + 1999) == []
+    told, *rest = lines.expire(MS + 2000)
+    assert gaps.is_marker(told) and rest == [trade(4), trade(5)] and lines.caught_up and lines.until_ms is None
     assert lines.get("old", trade(2), trade(5)) == [] and lines.get("old", trade(6)) == [trade(6)]
 
 
