@@ -2,8 +2,9 @@
 
 Law. The first link has the streams that users hold, the second has a twin of each, wanted for as long as the stream is.
 While both live, the outlet of each arg is a `Joint`. A stream is *sure* once nothing from before its acknowledgement is
-under way on the other link: a ping goes out on that one, and its pong comes behind all that. What belongs to a link is
-looked at on its own thread, between two reads (`step`), when all it has read has been delivered.
+under way on the other link: a ping goes out on that one a while later (`LAG_S`), and its pong comes behind all that. A
+link whose subscription has ended continues nothing: the joint parts from it. What belongs to a link is looked at on its
+own thread, between two reads (`step`), when all it has read has been delivered.
 """
 
 from __future__ import annotations

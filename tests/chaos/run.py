@@ -26,7 +26,19 @@ BOOK = {"channel": "books", "instId": "ETH-USDT"}
 SILENCE_S = 2.0
 
 
-def draw(rng):
+#: Faults that may strike one connection alone, where each subscription is on two.
+OF_ONE = {"drop", "close", "notice", "half_open", "throttle", "stall", "slow", "late_snapshot", "missing_snapshot"}
+
+
+def draw(rng, links=1):
+    """Return a fault, with what it is told, for a client that has each subscription on so many links."""
+    name, told = draw_any(rng)
+    if links > 1 and name in OF_ONE and told.get("what") != "rest" and rng.random() < 0.6:
+        told["one"] = True
+    return name, told
+
+
+def draw_any(rng):
     """Return a fault, with what it is told."""
     endpoint = rng.choice(["public", "business", ""])
     short = {"for_s": rng.uniform(0.02, 0.3)}
@@ -144,12 +156,18 @@ class Run:
                 self._fresh(ws)
                 self._model.begin(ws.rest.order_book(BOOK["instId"], sz=400)[0], exchange.sent(BOOK))
                 pause = threading.Event()
+                begun = []
                 for _ in range(faults):
-                    name, told = draw(self._rng)
-                    exchange.faults.start(name, **told)
+                    name, told = draw(self._rng, self._settings.get("redundancy", 1))
+                    begun.append((exchange.faults.start(name, **told), name, time.monotonic() + told.get("for_s", 0.0)))
                     self.report.faults[name] += 1
                     pause.wait(self._rng.expovariate(1 / pace_s))
                     self._look(book)
+                # A silence that ends before it is found looks like any other: nobody can know what was not sent in it.
+                for fault, name, _ in begun:
+                    if name != "stall":
+                        fault.stop()
+                pause.wait(max(0.0, *(until - time.monotonic() for _, name, until in begun if name == "stall"), 0.0))
                 exchange.faults.stop()
                 book.wait_ready(20)
                 self._fresh(ws)
