@@ -200,7 +200,7 @@ class Recovery:
         """Return where a stream's messages go; None while some are held that come first."""
         pair = self.link.pair
         if pair is not None:
-            return pair.outlet_without_links(stream)  # type: ignore[no-any-return]  # see `Link.pair`
+            return pair.seams.outlet_without_links(stream)  # type: ignore[no-any-return]  # see `Link.pair`
         with self.link.mutex:
             routes = stream.routes or [self.link.session.routes.of_arg(stream.arg)]
             hold = self._holds.get(stream)

@@ -121,7 +121,7 @@ class Connection(Wishes):
     def is_served(self) -> bool:
         """It is up, or another link is that carries the same subscriptions."""
         pair = self.pair
-        return bool(self.session.up) or (pair is not None and pair.is_up)
+        return bool(self.session.up) or (pair is not None and pair.seams.is_up)
 
     @property
     def over(self) -> bool:
@@ -301,7 +301,7 @@ class Connection(Wishes):
             self._hand_over_marked()
             pair = self.pair
             if pair is not None:
-                pair.work()
+                pair.seams.work()
             if self.keeper is not None and (pair is None or (pair.permanent and pair.first is self)):
                 return self.keeper.upkeep(time.monotonic())
             if self.keeper is not None:

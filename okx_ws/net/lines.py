@@ -117,7 +117,7 @@ class Lines:
             line.unsubscribe(stream, holder)
             self._changed(line, stream)
             if line.pair is not None and not stream.holders:
-                line.pair.resubscribed(stream)  # who wants it again begins anew, though one link may never have left
+                line.pair.seams.renew(stream)  # who wants it again begins anew, though one link may never have left
 
     def resubscribe(self, stream: Stream) -> bool:
         """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
@@ -126,7 +126,7 @@ class Lines:
             begun = line.resubscribe(stream)
             if line.pair is not None and twin is not None:
                 begun = self._line_of(twin).resubscribe(twin) or begun
-                line.pair.resubscribed(stream)
+                line.pair.seams.renew(stream)
             return begun
 
     def call_soon(self, stream: Stream, job: Callable[[], None]) -> None:

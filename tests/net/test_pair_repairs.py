@@ -177,7 +177,7 @@ def test_close_lets_go_of_what_waits_for_rest(double):
     away(exchange, watch).stop()
     whole(ws)
     pair = pairs_of(ws)[0]
-    eventually(lambda: any(joint.mending.busy and joint.mending._hold._held for joint, _ in pair._joints.values()))
+    eventually(lambda: any(joint.mending.busy and joint.mending._hold._held for joint in pair.seams.all))
     assert all(not reader.markers(arg) for arg in TRADES)
     start = time.monotonic()
     ws.close()

@@ -181,7 +181,7 @@ def test_a_pong_that_overtakes_data_proves_nothing_soon(connect, monkeypatch):
         stream = pair.first.session.subscriptions.find({"channel": "orders", "instType": "ANY"})
         eventually(lambda: stream.live and stream.twin.live)
         tell(exchange, order(1), "orders")
-        eventually(lambda: len(got) == 1 and not any(joint.caught_up is False for joint, _ in pair._joints.values()))
+        eventually(lambda: len(got) == 1 and not any(joint.caught_up is False for joint in pair.seams.all))
         slow = exchange.faults.start("slow", what="push", delay_s=60.0)
         first, second = (link["conn_id"] for link in links(ws, "private"))
         kill(exchange, second)
