@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -62,9 +63,18 @@ class MalformedLevel(OnFrames):
         return (Sent.of({**sent.message, "data": [row]}),)
 
 
+#: A price or a size as the exchange writes it.
+NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
 def is_whole(levels: list[Any] | None) -> bool:
     """Tell whether a side of a book begins with a level that no other fault has spoiled."""
-    return levels is not None and len(levels) > 0 and len(levels[0]) > 1
+    return (
+        levels is not None
+        and len(levels) > 0
+        and len(levels[0]) > 1
+        and all(NUMBER.fullmatch(str(text)) for text in levels[0][:2])
+    )
 
 
 @dataclass

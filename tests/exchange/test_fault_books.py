@@ -41,7 +41,7 @@ def test_a_level_may_be_none(how, broken, action, busy):
 
 def test_two_faults_may_spoil_one_message(busy):
     """What one has spoiled the other leaves alone; the exchange goes on."""
-    for how in ("short", "short", "seqId", "negative"):
+    for how in ("short", "short", "seqId", "negative", "negative", "negative", "exponent", "number"):
         busy.faults.start("malformed_level", how=how, action="update", times=5)
     with talk(busy) as client:
         client.subscribe(BOOKS)
