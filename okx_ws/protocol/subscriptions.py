@@ -183,6 +183,15 @@ class Stream:
         return self.twin is not None and self.twin.live and self.twin.sure
 
     @property
+    def outdone(self) -> bool:
+        """Its twin has gone on bringing messages while it was silent: not both have stalled."""
+        twin = self.twin
+        if twin is None:
+            return False
+        mine, its = (max((float(r.last_at) for r in one.routes), default=0.0) for one in (self, twin))
+        return its > max(mine, self.on_since) + (self.max_silence or 0.0) / 2
+
+    @property
     def settled(self) -> bool:
         """Its wish and its wire agree: there is nothing to wait for."""
         return self.live if self.wanted else self.wire == "off"

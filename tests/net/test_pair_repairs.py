@@ -205,6 +205,24 @@ def test_both_links_of_a_hand_over_may_be_lost(connect, monkeypatch):
         assert all(is_whole(reader.of(arg)) for arg in TRADES)
 
 
+def test_a_stall_of_one_link_is_nobodys_loss(double):
+    """The other one brings the stream: it is subscribed anew where it stalls; nothing is missing, nor told to be."""
+    exchange, ws, watch = double()
+    reader = Reader()
+    ws.subscribe(TRADES, handler=reader.take, max_silence=0.5)
+    reader.fresh(TRADES)
+    whole(ws)
+    stall = exchange.faults.start("stall", channel="trades", one=True)
+    for _ in range(2):
+        watch.wait("stalled")
+    stall.stop()
+    whole(ws)
+    reader.fresh(TRADES)
+    assert all(is_whole(reader.of(arg)) and not reader.markers(arg) for arg in TRADES)
+    assert watch.of("gap") == [] and watch.of("disconnected") == []
+    assert [s["gaps"] for s in ws.stats()["endpoints"]["public"]["subscriptions"]] == [0, 0]
+
+
 def test_polling_begins_when_neither_link_is_up(double):
     """Acceptance 88: not while one is; and it ends with the first that is back."""
     exchange, ws, watch = double(fallback_after=0.2)
