@@ -213,7 +213,9 @@ class Run:
         have = [(level.px, level.sz) for level in view.asks], [(level.px, level.sz) for level in view.bids]
         self.report.books_compared += 1
         if want != have:
-            told = f"a book that is not the exchange's: seqId {view.seqId}: {have} instead of {want}"
+            sides = [] if want is None else [set(mine) ^ set(its) for mine, its in zip(have, want, strict=True)]
+            what = "there is no such book" if want is None else f"other levels: {sides}"
+            told = f"a book that is not the exchange's: seqId {view.seqId}, ts {view.ts}: {what}"
             self.report.wrong.append(told[:400])
 
     def _judge(self, exchange, stats):
