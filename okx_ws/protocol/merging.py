@@ -265,6 +265,7 @@ class Merge:
                 one.release()  # nobody will need what came before it
             one.hold(payload)
         else:
+            self._part_defaults()
             items = self._join(one)
             # What preceded was delivered: by the first line, before it entered. Or it is missing there, and comes late.
             for item in () if track.chained or payload == self._newest else items:
@@ -326,15 +327,16 @@ class Merge:
         if not one.joined:
             one.hold(marker)
             return
-        if one.doubtful and not self._alone():
+        cause = codec.decode(marker)["cause"]
+        if one.doubtful and cause != "malformed" and self._cause is None:
             return  # from before it began, which others cover
         heir = self._heir()
         if not self._alone():
             self._part(one)
-            self._doubt_rest(codec.decode(marker)["cause"])
+            self._doubt_rest(cause)
         elif heir is not None:
             self._part(one)
-            self._promote(heir, self._cause or codec.decode(marker)["cause"], out, now_ms)
+            self._promote(heir, self._cause or cause, out, now_ms)
         else:
             behind = self._cause is not None or self._doubt is not None
             out.append(self._edge_after(out, now_ms).widened(marker, begins_here=behind))
@@ -353,6 +355,12 @@ class Merge:
         one.joined = True
         self._holding -= 1
         return one.release()
+
+    def _part_defaults(self) -> None:
+        """Part from lines that lead since nobody else did, and have brought nothing: another one is proven."""
+        for one in self._lines.values():
+            if one.joined and (self._cause is not None or (one.last is not None and gaps.is_marker(one.last))):
+                self._part(one)
 
     def _part(self, one: Line) -> None:
         """A joined line is not proven to continue any more; others are, or will be."""

@@ -641,6 +641,30 @@ def test_a_state_needs_nobody_to_have_kept_pace():
     assert lines.get("old", ticker(9)) == [ticker(9)] and lines.holes == 0
 
 
+def test_who_leads_by_default_gives_way_to_who_is_proven():
+    """It has brought nothing yet, or nothing since its hole, of which the other one may have what is missing."""
+    lines = Lines(ORDERS, order(1), order(2), others=())
+    lines.lost("old", MS)
+    lines.enter("late", MS)
+    lines.enter("early", MS)
+    assert lines.get("early", order(2)) == [] and lines.joined("early") and not lines.joined("late")
+    assert lines.get("late", order(5)) == [] and lines.get("early", order(3)) == [order(3)]
+    assert lines.get("early", order(4), order(5)) == [order(4), order(5)] and lines.caught_up and lines.holes == 0
+    lines = Lines(TRADES, trade(1), others=())
+    lines.get("old", gaps.marker(TRADES, "malformed", MS + 2, MS + 2, 1))
+    lines.enter("new", MS)
+    assert lines.get("new", trade(1), trade(2)) == [trade(2)]
+    assert lines.get("old", trade(4)) == [] and lines.get("new", trade(3)) == [trade(3), trade(4)]
+
+
+def test_a_message_that_cannot_be_read_parts_a_line_that_had_brought_nothing():
+    """Unlike a hole from before it began: the other one has what it was."""
+    lines = Lines(ORDERS, order(1))
+    lines.flushed("new", MS)
+    assert lines.get("new", gaps.marker(ORDERS, "malformed", MS + 2, MS + 2), order(3)) == []
+    assert lines.get("old", order(2), order(3)) == [order(2), order(3)] and lines.caught_up and lines.holes == 0
+
+
 def test_what_was_not_wanted_meanwhile_is_not_missing():
     """A line that ended since nobody wanted it leaves no hole."""
     lines = Lines(TRADES, trade(1), others=())

@@ -173,9 +173,9 @@ class Candles(Track):
         keys = candle_keys(payload)
         if payload in self._recent:
             return "old"
-        if not keys or self._closed is None:
+        if not keys or max(keys) >= self._newest:
             return "ahead"
-        return "old" if max(keys) < self._newest and not any(map(self._unclosed, keys)) else "ahead"
+        return "ahead" if self._closed is not None and any(map(self._unclosed, keys)) else "old"
 
     def hole(self) -> None:
         self._closed = None  # what is missing stays so, or comes from elsewhere
