@@ -199,3 +199,36 @@ def test_a_pong_that_overtakes_data_proves_nothing_soon(connect, monkeypatch):
         tell(exchange, order(3), "orders")
         eventually(lambda: got[-1].get("data") and got[-1]["data"][0]["ordId"] == "o3")
         assert [m.get("event") or m["data"][0]["ordId"] for m in got] == ["o1", "gap", "o3"]
+
+
+def test_a_book_that_breaks_while_its_link_is_handed_over_is_mended(connect):
+    """Left-out updates on either link, again and again: the link goes, the book is readable, and goes on."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange)
+        book = ws.order_book("BTC-USDT").wait_ready(5)
+        for _ in range(4):
+            first = conn_id(ws)
+            gaps = exchange.faults.start("gap", channel="books", times=3)
+            assert ws.rotate("public") == 1
+            handed_over(ws, first)
+            gaps.stop()
+            book.wait_ready(15)
+            before = book.view(1).seqId
+            eventually(lambda before=before: book.view(1, stale_ok=True).seqId != before and book.synced, timeout=15)
+
+
+def test_unsubscribing_while_two_links_are_merged_leaves_nothing(connect):
+    """Whichever link has acknowledged it first: no message after it, no hole for who subscribes again."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True, redundancy=2)
+        for number in range(6):
+            got = []
+            subscription = ws.subscribe("trades", instId="BTC-USDT", handler=got.append).wait(5)
+            eventually(lambda got=got: len(got) > 5)
+            if number % 2:
+                whole(ws)
+            subscription.unsubscribe()
+            assert all("data" in message for message in got), got
+        eventually(lambda: not any(line.desk.args for line in exchange.hub.lines))
+        pair = pairs_of(ws)[0]
+        eventually(lambda: len(pair.first.session.subscriptions) == len(pair.second.session.subscriptions) == 0)
