@@ -222,6 +222,9 @@ class Hold:
         arg = self.stream.arg
         last = self._last
         head = codec.head_of(last) if last is not None else orjson.dumps({"arg": arg})[:-1]
+        told_ms = gaps.time_of(last, newest=True) if last is not None else None
+        if told_ms is not None:  # by a repair, of which whoever began this hole knows nothing
+            marker["since_ms"] = min(max(marker["since_ms"], told_ms), marker["until_ms"])
         repair = repair_of(arg, head, last, marker["since_ms"], self._owner.memory_of(self.stream))
         assert repair is not None  # else there would be no hold
         self.work = Work(repair, marker, now, came + self._owner.timeout_s)

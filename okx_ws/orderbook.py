@@ -309,12 +309,22 @@ class OrderBook:
         return True
 
     def _build(self, messages: list[dict[str, Any]]) -> None:
-        """Begin with REST's book and the updates that follow from it."""
+        """Begin with REST's book and the updates that follow from it; read it can be when the last is in.
+
+        Before that it is of a moment between two updates, with the number of the first.
+        """
         self._restart()
         stream = self.live.find()
-        for message in messages:
-            if stream is not None and self._is_current(stream):
-                self._apply(stream, message)
+        if stream is None or not self._is_current(stream):
+            return
+        try:
+            with self.live.changing():
+                for message in messages[:-1]:
+                    self._book.apply(message)
+        except BookBroken as exc:
+            self._broken(stream, str(exc))
+            return
+        self._apply(stream, messages[-1])
 
     def _give_up(self, why: str) -> None:
         """REST could not help: a new subscription may bring a snapshot."""

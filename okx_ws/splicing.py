@@ -20,6 +20,9 @@ __all__ = ["Fetcher", "InTurn", "Splicing"]
 #: A book that has not joined by then is asked for anew, over the stream.
 SPLICE_S = 3.0
 
+#: For so long only a book of REST's that ends where an update does is taken.
+EXACT_S = 1.5
+
 
 class Fetcher(Protocol):
     """Asks REST: `Recovery`."""
@@ -81,7 +84,8 @@ class Splicing:
         self._build = build
         self._give_up = give_up
         self._splice = Splice()
-        self._until = time.monotonic() + SPLICE_S
+        now = time.monotonic()
+        self._until, self._exact_until = now + SPLICE_S, now + EXACT_S
         self.over = False
         self._ask(0.0)
 
@@ -102,6 +106,7 @@ class Splicing:
             self._step(lambda: self._splice.offer(answer))
 
     def _step(self, step: Callable[[], list[dict[str, Any]] | None]) -> None:
+        self._splice.exact = time.monotonic() < self._exact_until
         try:
             messages = step()
         except BookBroken as exc:

@@ -23,6 +23,7 @@ from okx_ws import (
 from okx_ws.exchange import LocalExchange
 from tests.protocol.test_book import row
 from tests.watch import Watch, eventually
+from tests.web import http
 
 BOOKS = {"channel": "books", "instId": "BTC-USDT"}
 ASKS, BIDS = (("101", "1"), ("102.5", "2")), (("100", "3"), ("99", "4"))
@@ -762,3 +763,25 @@ def test_where_rest_cannot_help_a_snapshot_is_asked_for(how, connect):
         book = ws.order_book("BTC-USDT")
         assert watch.wait("gap", timeout=10, data=None).msg.startswith("an update before any snapshot; ")
         book.wait_ready(10)
+
+
+def test_a_book_built_from_rest_is_read_when_the_updates_are_in(peer, connect):
+    """Acceptance 91: REST's may be of a moment between two updates: its number is that of none."""
+    sides = {"asks": [["2", "1", "0", "1"]], "bids": [["1", "1", "0", "1"]], "ts": "1700000000000"}
+
+    def rest(talk):
+        while True:
+            talk.read_head()
+            talk.send(http(json.dumps({"code": "0", "msg": "", "data": [{**sides, "seqId": 12}]})))
+
+    def script(talk):
+        talk.subscribed()
+        talk.json(update(seqId=15, prevSeqId=10))
+        talk.json(update(seqId=20, prevSeqId=15))
+        talk.until_gone()
+
+    url = f"http://127.0.0.1:{peer(rest).port}"
+    ws, seen = connect(urls={**peer(script).urls, "rest": url}), []
+    book = ws.order_book("BTC-USDT", on_update=lambda book: seen.append(book.view().seqId)).wait_ready(5)
+    eventually(lambda: book.view().seqId == 20)
+    assert set(seen) <= {15, 20}

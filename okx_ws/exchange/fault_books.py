@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -49,32 +48,26 @@ class MalformedLevel(OnFrames):
     def change(self, line: Line, sent: Sent) -> Iterable[Sent | Payload]:
         row = dict(sent.rows[0])
         side = "asks" if is_whole(row["asks"]) else "bids"
-        first, *rest = row[side]
-        changed: dict[str, list[Any]] = {
-            "short": [first[0]],
-            "exponent": [first[0], "1e5", *first[2:]],
-            "negative": [first[0], f"-{first[1] if first[1] != '0' else '1'}", *first[2:]],
-            "number": [float(first[0]), float(first[1]), 0, 1],
-        }
         if self.how == "seqId":
             del row["seqId"]
         else:
-            row[side] = [changed[self.how], *rest]
+            row[side] = [spoiled(self.how, *row[side][0]), *row[side][1:]]
         return (Sent.of({**sent.message, "data": [row]}),)
 
 
-#: A price or a size as the exchange writes it.
-NUMBER = re.compile(r"\d+(\.\d+)?")
+def spoiled(how: str, px: str, sz: str, *more: str) -> list[Any]:
+    """Return what becomes of a level."""
+    if how == "short":
+        return [px]
+    if how == "number":
+        return [float(px), float(sz), 0, 1]
+    return [px, "1e5" if how == "exponent" else f"-{sz if sz != '0' else '1'}", *more]
 
 
 def is_whole(levels: list[Any] | None) -> bool:
     """Tell whether a side of a book begins with a level that no other fault has spoiled."""
-    return (
-        levels is not None
-        and len(levels) > 0
-        and len(levels[0]) > 1
-        and all(NUMBER.fullmatch(str(text)) for text in levels[0][:2])
-    )
+    sz = levels[0][1] if levels and len(levels[0]) > 1 else None
+    return isinstance(sz, str) and sz.replace(".", "").isdecimal()
 
 
 @dataclass

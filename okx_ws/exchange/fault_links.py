@@ -11,6 +11,7 @@ from .accounts import Account
 from .desk import frame, plain
 from .fault_kinds import Kind, OnArgs, OnLines, Site, Strike, named, option
 from .line import OUTBOX_FRAMES, Line, run_later
+from .listeners import Door
 from .rules import COUNTED, MOST_CONNECTIONS
 
 __all__ = ["LINK_FAULTS"]
@@ -144,15 +145,18 @@ class Refuse(Kind):
             raise ValueError(f"refuse: what={self.what} is not for rest; see rest_error")
         if not any(status.value == self.status for status in HTTPStatus) or self.status < 300:
             raise ValueError(f"refuse: status is an HTTP status from 300 up, not {self.status}")
+        self._door: Door | None = None
 
     def open(self, site: Site, strike: Strike) -> None:
         door = "rest" if self.endpoint == "rest" else "ws"
-        if self.what == "connect" and strike(None, f"{door} refuses connections"):
-            run_later(site.doors[door].shut())
+        if self.what == "connect" and self._door is None and strike(None, f"{door} refuses connections"):
+            self._door = site.doors[door]
+            run_later(self._door.shut())
 
     def shut(self, site: Site) -> None:
-        if self.what == "connect":
-            run_later(site.doors["rest" if self.endpoint == "rest" else "ws"].open())
+        if self._door is not None:
+            run_later(self._door.open())
+            self._door = None
 
     def turns_away(self, endpoint: str, strike: Strike) -> HTTPStatus | None:
         if (

@@ -189,6 +189,7 @@ class Fault:
     def _shut(self) -> None:
         assert self._site is not None  # its clock runs
         self._open = False
+        self._ended = self._ended or self.schedule.every_s is None
         self.kind.shut(self._site)
 
     def strike(self, line: Line | None, text: str) -> bool:
@@ -208,7 +209,7 @@ class Fault:
     @property
     def over(self) -> bool:
         """There is nothing more to expect of it, and nothing to undo."""
-        return self._ended and not self.kind.lasting and not self.kind.keeps
+        return self._ended and not (self.kind.lasting and self._open) and not self.kind.keeps
 
 
 class Faults:

@@ -90,8 +90,8 @@ class Line:
         self._emptied = asyncio.Event()
         self._flowing = asyncio.Event()
         self._flowing.set()
-        #: It was too slow: it gets nothing more, lest that looked like what follows the last frame it got.
-        self._cut_off = False
+        #: It has lagged too far behind: nothing more is sent.
+        self._cut = False
         #: How to close once the outbox is empty.
         self._last: tuple[int, str] | None = None
         self.active_at = time.monotonic()
@@ -109,10 +109,10 @@ class Line:
 
     def put(self, payload: Payload) -> None:
         """Queue a frame; a client too slow for what is queued already is cut off."""
-        if self._cut_off:
+        if self._cut:
             return
         if len(self._outbox) >= self.most:
-            self._cut_off = True
+            self._cut = True
             self._outbox.clear()
             self.close(4005, "Buffer is full")
             return

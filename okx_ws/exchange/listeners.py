@@ -33,6 +33,8 @@ async def stop_accepting(listeners: Iterable[Any]) -> None:
 class Door:
     """A port, at which connections are accepted, or refused while it is shut; those that are open go on.
 
+    Shut twice, it is shut until it was opened twice.
+
     While it is shut a socket that does not listen holds the port: nobody else gets it, and no client that dials it
     is given that very port to dial from, which on loopback would connect the client with itself.
 
@@ -48,6 +50,7 @@ class Door:
         self.servers: list[Any] = []
         self._keeper: socket.socket | None = None
         self._turn = asyncio.Lock()
+        self._shut = 0
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -61,7 +64,8 @@ class Door:
             OSError: The port cannot be had.
         """
         async with self._turn:
-            if self.sockets:
+            self._shut = max(0, self._shut - 1)
+            if self._shut or self.sockets:
                 return
             self.servers.append(await self._listen(self.port))
             if self._keeper is not None:
@@ -72,6 +76,7 @@ class Door:
     async def shut(self) -> None:
         """Refuse connections."""
         async with self._turn:
+            self._shut += 1
             if not self.sockets:
                 return
             server, (first, *_) = self.servers[-1], self.sockets

@@ -14,6 +14,7 @@ its way when outlets change. If in doubt, the old link serves on.
                    | time is up, or the new link cannot be had         | → withdrawing: the new link is closed
     leaving        | the old link's thread has ended                   | its streams take the place of their twins;
                    |                                                   | a while after that, the joints go
+                   | and if the new link is lost before that           | they go at once: an ordinary reconnect follows
     withdrawing    | the new link's thread has ended                   | a while after that, the joints go
 """
 
@@ -36,8 +37,8 @@ HANDOVER_S = 45.0
 #: Calls in flight on the old link are awaited so long, once everything else is done: longer than OKX lets them take.
 CALLS_S = 10.0
 
-#: A new link that is not to be had any more is waited for so long, when the old one is gone as well.
-WITHDRAW_S = 1.0
+#: A link that was lost goes on alone; for the end of the other one, which was asked to end, it waits so long.
+PART_S = 1.0
 
 
 class HandOver(Pair):
@@ -114,19 +115,23 @@ class HandOver(Pair):
     def after_loss(self, link: Connection) -> bool:
         """A link was lost; return whether it shall end, since the other takes its place. On its thread."""
         with self._mutex:
-            if link is self.second:
+            if link is self.second and self.state != "leaving":
                 return False
-            if self.state != "withdrawing" and self.second.session.up and self._has_all:
+            if link is self.first and self.state != "withdrawing" and self.second.session.up and self._has_all:
                 if self.state == "joining":
                     self._pass_calls(self.first, self.second)
                 self.state = "leaving"
                 link.retire()
                 return True
-            self._withdraw()
-        self.second.join(time.monotonic() + WITHDRAW_S)
-        self.finish()
+            if link is self.first:
+                self._withdraw()
+        other = self.other(link)
+        other.join(time.monotonic() + PART_S)
+        if other.over or link is self.first:
+            self.finish()
         with self._mutex:
-            self.part(self.first)
+            if other.over or link is self.first:
+                self.part(link)
         return False
 
     @property

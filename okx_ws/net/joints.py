@@ -137,6 +137,12 @@ class Joint:
         return self._merge.caught_up
 
     @property
+    def newest(self) -> bytes | None:
+        """The newest message that was handed on."""
+        with self._lock:
+            return self._merge.newest
+
+    @property
     def idle(self) -> bool:
         """Nothing waits, and nobody delivers."""
         with self._lock:

@@ -249,7 +249,13 @@ class Pair:
         link.pair = None
         link.session.mark_holes(False)
         for stream in link.session.subscriptions:
+            if stream.twin is not None:
+                link.session.routes.inherit(stream, stream.twin.routes)
             stream.twin, stream.held = None, False
+        for route in link.session.routes:  # the newest by arrival may be one that the other link had brought before
+            route.last = self.seams.newest(route) or route.last
+        for stream in link.session.subscriptions:
+            link.session.holes.moved(stream)
         link.session.routes.reconnect()
 
 

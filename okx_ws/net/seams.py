@@ -67,7 +67,7 @@ class Seams:
         """Make the joint of what the first link has brought so far."""
         streams = route.streams
         joint = self._joint(route.arg, streams)
-        if streams and all(stream.wire == "on" for stream in streams):
+        if streams and all(map(self._first.session.has_begun, streams)):
             holes = [stream for stream in streams if stream.hole_since_ms is not None]
             joint.begin(
                 self._first,
@@ -83,6 +83,11 @@ class Seams:
         joint = Joint(whose, self._site.settings.markers, self._resume, self._wait_for)
         self._joints[identity(arg)] = (joint, streams)
         return joint
+
+    def newest(self, route: Route) -> bytes | None:
+        """Return the newest message that was handed on of what is a route on one of the links."""
+        known = self._joints.get(route.identity)
+        return None if known is None else known[0].newest
 
     def outlet_of(self, link: object, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
         """Return where a link's pushes with this arg go."""

@@ -453,3 +453,4 @@ class Wire:
             self._closed = True
             self._poller.watch(self._sock, 0)
             self._sock.close()
+            self._read_into = memoryview(b"")  # what is left waits for the cyclic collector, perhaps for long

@@ -23,7 +23,7 @@ import orjson
 from . import codec
 from .identity import trade_ids
 
-__all__ = ["MAX_ROWS", "Ask", "Candles", "Repair", "Trades", "Unusable", "message_of"]
+__all__ = ["MAX_ROWS", "Ask", "Candles", "Repair", "Trades", "Unusable", "bar_ms", "message_of"]
 
 #: Rows of one repair; what is older stays missing.
 MAX_ROWS = 10_000
@@ -313,6 +313,12 @@ CANDLES = re.compile(r"((?:mark-price-|index-|sprd-)?candle)(\d+)([smHDWMY])(utc
 UNIT_MS = {"s": 1000, "m": 60_000, "H": 3_600_000, "D": 86_400_000, "W": 7 * 86_400_000}
 
 
+def bar_ms(channel: str) -> int | None:
+    """Return how long a bar of a channel lasts; None: months are uneven, or these are no candles."""
+    kind = CANDLES.fullmatch(channel)
+    return int(kind[2]) * UNIT_MS[kind[3]] if kind is not None and kind[3] in UNIT_MS else None
+
+
 class Candles(Ranged):
     """Candles of all families: the closed ones, by the time they start at."""
 
@@ -324,8 +330,7 @@ class Candles(Ranged):
         assert kind is not None  # see `repair_of`
         self._newest, self._history, self._name = FAMILIES[kind[1]]
         self._bar = kind[2] + kind[3] + (kind[4] or "")
-        #: How long a bar lasts; None: months are uneven.
-        self._bar_ms = int(kind[2]) * UNIT_MS[kind[3]] if kind[3] in UNIT_MS else None
+        self._bar_ms = bar_ms(arg["channel"])
         bars = starts(last)
         if bars:
             start, closed = max(bars)

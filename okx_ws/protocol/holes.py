@@ -87,16 +87,29 @@ class Holes:
     def link_lost(self, streams: Iterable[Stream], up_since: float) -> None:
         """The link is gone: what was active on it (monotonic `up_since`) has a hole."""
         for stream in streams:
-            # Data counts as much as an acknowledgement, which may have been lost.
-            if not stream.covered and (stream.acked or any(route.last_at >= up_since for route in stream.routes)):
+            if not stream.covered and self.has_begun(stream, up_since):
                 self.begin(stream, "disconnect")
+
+    def has_begun(self, stream: Stream, up_since: float) -> bool:
+        """Tell whether what a stream sends is missing if it does not come, on a link since then (monotonic)."""
+        # Data counts as much as an acknowledgement, which may have been lost.
+        flows = stream.acked or any(route.last_at >= up_since for route in stream.routes)
+        return flows or stream.hole_since_ms is not None
 
     def share(self, stream: Stream) -> None:
         """What is missing from the twin, is missing: whichever is first to bring something tells it."""
         twin = stream.twin
         if twin is not None and stream.hole_since_ms is None:
             stream.hole_since_ms, stream.hole_cause = twin.hole_since_ms, twin.hole_cause
+            stream.hole_told, stream.hole_last = twin.hole_told, twin.hole_last
             self._routes.forget_heads(stream)
+
+    def moved(self, stream: Stream) -> None:
+        """The newest message of a stream is another one than was thought: its hole begins after that."""
+        newest = stream.newest
+        if stream.hole_since_ms is not None and newest is not None:
+            stream.hole_last = newest
+            stream.hole_since_ms = gaps.time_of(newest, newest=True) or stream.hole_since_ms
 
     # ------------------------------------------------------------------ how one ends
 

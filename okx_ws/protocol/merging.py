@@ -82,6 +82,11 @@ class Merge:
         return not self._holding
 
     @property
+    def newest(self) -> bytes | None:
+        """What was delivered last."""
+        return None if self._edge is None else self._edge.last
+
+    @property
     def held(self) -> int:
         """How many messages wait for proof."""
         return sum(len(line.held) for line in self._lines.values())
@@ -118,7 +123,7 @@ class Merge:
             if newest is not None and not gaps.is_marker(newest):
                 self._track.begin(line, newest, [])
                 self._edge.last = self._newest = one.last = newest
-                one.fresh = False
+                one.fresh, one.doubtful = False, True
         if self._holding < len(self._lines) - 1:
             self._holding += 1
         else:
@@ -404,9 +409,10 @@ class Merge:
                 one.held.popleft()
             if one.joined or not one.held:
                 continue
-            place = self._track.place(one.held[0])
+            reached = self._track.place(one.held[0]) != "ahead"
+            proven = one.until_ms is not None and not self._track.skips(one.held[0])
             # What was delivered last is looked for, too: the line may have begun before the one that leads.
-            if place != "ahead" or (out[-1] in one.held and not gaps.is_marker(out[-1])):
+            if reached or proven or (out[-1] in one.held and not gaps.is_marker(out[-1])):
                 self._free(one, out, now_ms)
                 return True
         return False

@@ -227,6 +227,10 @@ class Session:
         for stream in self.subscriptions.link_lost():
             self.routes.removed(stream)
 
+    def has_begun(self, stream: Stream) -> bool:
+        """Tell whether what a stream sends on this link is missing if it does not come."""
+        return self.holes.has_begun(stream, self._up_since)
+
     def refuse_login(self, code: str, msg: str) -> None:
         """The key is of no use (refused, changed or deleted): fail what needs a login, for good."""
         self._answers.refuse_login(code, msg, self.calls)

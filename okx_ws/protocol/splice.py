@@ -1,9 +1,9 @@
 """An order book without a snapshot on the stream: REST's book joined with the updates. Pure.
 
 Law. Updates are kept from the first one on; REST is asked until its book is not older than they begin; those it holds
-already are left out; the first it does not hold must begin no later than it ends; from there the chain's own rule
-holds. What comes out are messages that `Book.apply` proves like any others: a snapshot numbered as the first update
-that follows wants it, and the updates.
+already are left out; the first it does not hold must begin where it ends, or, if no such book is to be had, before;
+from there the chain's own rule holds. What comes out are messages that `Book.apply` proves like any others: a snapshot
+numbered as the first update that follows wants it, and the updates.
 
     updates    (prev, seq] (prev, seq] (prev, seq] (prev, seq] …
     REST                            ↑ seqId: the third one follows, prevSeqId <= seqId of REST < its seqId
@@ -27,15 +27,23 @@ MAX_UPDATES = 1_000
 
 
 class Splice:
-    """The updates of one book that wait for REST's."""
+    """The updates of one book that wait for REST's.
+
+    Attributes:
+        exact: Join only a book that ends where an update does. OKX's rule takes one of a moment between two as well;
+            but a level that had changed by then, and was as before in the end, is in no update: it would stay wrong.
+    """
 
     def __init__(self) -> None:
+        self.exact = True
         self._updates: list[dict[str, Any]] = []
         #: REST's book; None until there is one that is young enough.
         self._row: dict[str, Any] | None = None
 
-    def add(self, message: Any) -> list[dict[str, Any]]:
+    def add(self, message: Any) -> list[dict[str, Any]] | None:
         """Keep an update; return the messages that make the book, once they join.
+
+        None: REST's book is none that can be joined; ask again.
 
         Raises:
             BookBroken: It does not follow the one before, or cannot be read, or there are too many.
@@ -53,7 +61,7 @@ class Splice:
     def offer(self, rows: list[Any]) -> list[dict[str, Any]] | None:
         """Take REST's answer; return the messages that make the book, or none of them yet.
 
-        None: the book is older than the updates; ask again.
+        None: the book is older than the updates, or not `exact`; ask again.
 
         Raises:
             BookBroken: It is no book.
@@ -65,7 +73,7 @@ class Splice:
         self._row = rows[0]
         return self._joined()
 
-    def _joined(self) -> list[dict[str, Any]]:
+    def _joined(self) -> list[dict[str, Any]] | None:
         if self._row is None:
             return []
         held = self._row["seqId"]
@@ -74,6 +82,9 @@ class Splice:
         if not news and newest != held:
             return []  # REST is ahead: what it holds already is still to come
         begins = numbers_of(news[0])[1] if news else newest
+        if self.exact and begins != held:
+            self._row = None
+            return None
         return [{"action": "snapshot", "data": [{**self._row, "seqId": begins, "prevSeqId": -1}]}, *news]
 
 

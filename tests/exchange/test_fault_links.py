@@ -135,18 +135,18 @@ def test_throttle_cuts_a_slow_consumer_with_4005(exchange):
         assert closed(client) == (4005, "Buffer is full")
 
 
-def test_who_is_cut_off_gets_nothing_more(exchange):
-    """What came behind the frames that were dropped would look like the next."""
+def test_a_slow_consumer_is_sent_nothing_more_once_it_is_cut_off(exchange):
+    """What it missed must not lie in the midst of what it got: the close tells it, and everything after is missing."""
     with talk(exchange) as client:
-        client.ask("ping")
-        exchange.faults.start("throttle", per_s=1000, frames=5)
+        assert client.ask("ping") == "pong"
+        exchange.faults.start("throttle", frames=20, for_s=60.0)
         (line,) = exchange.hub.lines
-        exchange.call(lambda: [line.send(json.dumps({"n": n})) for n in range(28)])
+        exchange.call(lambda: [line.put(f'{{"n":{n}}}') for n in range(30)])
         got = []
-        with pytest.raises(ConnectionClosed):
+        with pytest.raises(ConnectionClosed) as told:
             while True:
                 got.append(client.get()["n"])
-        assert got == list(range(len(got)))
+        assert told.value.rcvd.code == 4005 and got == list(range(len(got)))
 
 
 def test_refused_connections_are_refused_and_those_that_are_open_go_on(exchange):
@@ -167,6 +167,18 @@ def test_refused_connections_are_refused_and_those_that_are_open_go_on(exchange)
             with talk(exchange) as other:
                 assert other.ask("ping") == "pong"
         assert client.ask("ping") == "pong"
+
+
+def test_a_port_that_two_refuse_is_open_when_both_have_ended(exchange):
+    """The first one's end is not the second one's."""
+    first, second = exchange.faults.start("refuse"), exchange.faults.start("refuse")
+    eventually(lambda: refused(exchange, "public"))
+    first.stop()
+    for _ in range(50):
+        assert refused(exchange, "public")
+    second.stop()
+    second.stop()
+    eventually(lambda: not refused(exchange, "public"))
 
 
 def refused(exchange, endpoint):

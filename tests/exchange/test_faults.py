@@ -173,6 +173,18 @@ def test_faults_that_are_over_are_forgotten(exchange):
         assert len(exchange.faults.log) == 20
 
 
+@pytest.mark.parametrize("name", ["half_open", "slow", "refuse"])
+def test_faults_whose_time_is_up_are_forgotten(name, exchange):
+    """They have nothing to undo, and nothing that is sent is shown to them any more."""
+    for _ in range(3):
+        exchange.faults.start(name, for_s=0.01)
+    lasting = exchange.faults.start(name, for_s=60.0)
+    eventually(lambda: exchange.faults.start("reset") and len(exchange.faults._running) <= 3)
+    assert lasting in exchange.faults._running
+    lasting.stop()
+    assert lasting not in exchange.faults._running
+
+
 def test_faults_may_be_started_from_many_threads(exchange):
     """The log is of all of them."""
     threads = [

@@ -78,6 +78,19 @@ def test_a_link_that_is_cut_again_and_again_is_one_link_in_the_end(exchange, con
     assert len(exchange.hub.lines) == 1 and ws.stats()["endpoints"]["public"]["connects"] == CYCLES + 1
 
 
+def test_a_link_that_was_cut_keeps_no_buffer_until_it_is_collected(exchange, connect):
+    """A quarter of a megabyte each: a thousand losses must not wait for the collector with it."""
+    ws = connect(exchange)
+    watch = Watch(ws)
+    ws.subscribe("tickers", instId="BTC-USDT").wait()
+    (link,) = ws._lines["public"].connections
+    wire = link._app.wire
+    assert wire._read_into.nbytes
+    exchange.drop()
+    watch.wait("disconnected")
+    eventually(lambda: not wire._read_into.nbytes)
+
+
 def test_hand_overs_leave_nothing(exchange, connect, monkeypatch):
     """Forty of them: one link, one thread, and the objects of one link in the end."""
     monkeypatch.setattr(pairs, "ALONE_S", 0.01)

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 
 import pytest
 
@@ -12,6 +13,8 @@ from tests.net.test_handover import conn_id, handed_over, links, order
 from tests.net.test_redundancy import kill, pairs_of, whole
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
+
+TRADES = {"channel": "trades", "instId": "BTC-USDT"}
 
 
 @pytest.fixture(autouse=True)
@@ -232,3 +235,100 @@ def test_unsubscribing_while_two_links_are_merged_leaves_nothing(connect):
         eventually(lambda: not any(line.desk.args for line in exchange.hub.lines))
         pair = pairs_of(ws)[0]
         eventually(lambda: len(pair.first.session.subscriptions) == len(pair.second.session.subscriptions) == 0)
+
+
+class Trades:
+    """Every tradeId that came, in order; without a hole, since REST fills them all."""
+
+    def __init__(self):
+        self.ids = []
+
+    def take(self, message):
+        """Take a message, or a marker."""
+        for row in message.get("data", ()):
+            self.ids += range(int(row["tradeId"]) - int(row["count"]) + 1, int(row["tradeId"]) + 1)
+
+    def flow(self):
+        """Wait for some more."""
+        least = len(self.ids) + 30
+        eventually(lambda: len(self.ids) > least, timeout=10)
+
+
+@pytest.fixture
+def traded(connect):
+    """An exchange, and a manager that reads trades: one hole of the link was filled already, and all flows."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True)
+        watch, trades = Watch(ws), Trades()
+        ws.subscribe("tickers", instId="BTC-USDT", queue=True).wait(5)
+        ws.subscribe("trades", instId="BTC-USDT", handler=trades.take).wait(5)
+        trades.flow()
+        exchange.drop("public")
+        watch.wait("disconnected")
+        watch.wait("repaired", timeout=10, arg=TRADES)
+        trades.flow()
+        yield exchange, ws, watch, trades
+        trades.flow()
+        ws.close()
+        assert trades.ids == list(range(trades.ids[0], trades.ids[-1] + 1))
+
+
+def test_a_repair_goes_on_from_what_the_new_link_had_delivered(traded):
+    """Acceptance 86: the old link falls, and the new one, which lacks something, is given up: nothing comes twice."""
+    exchange, ws, watch, trades = traded
+    exchange.faults.start("refuse", what="subscribe", code="50001", channel="tickers")
+    assert ws.rotate() == 1
+    (old,) = ws._lines["public"].lines
+    eventually(lambda: any(s.twin is not None and s.twin.sure for s in old.session.subscriptions))
+    trades.flow()
+    exchange.call(exchange.hub.lines[0].abort)
+    watch.wait("disconnected")
+    eventually(lambda: old.pair is None)
+    exchange.faults.stop()
+    watch.wait("repaired", timeout=10, arg=TRADES)
+
+
+def test_a_loss_right_after_a_hand_over_is_repaired(traded, monkeypatch):
+    """Acceptance 86: it is told, and REST is asked; however often the link is lost before it is known to be alone."""
+    monkeypatch.setattr(pairs, "ALONE_S", 60.0)
+    exchange, ws, watch, trades = traded
+    first = conn_id(ws)
+    assert ws.rotate() == 1
+    eventually(lambda: [link["conn_id"] not in (first, None) for link in links(ws)] == [True], timeout=10)
+    trades.flow()
+    exchange.drop("public")
+    watch.wait("disconnected")
+    watch.wait("repaired", timeout=10, arg=TRADES)
+    assert ws._lines["public"].lines[0].pair is None
+
+
+def test_a_new_link_does_not_run_ahead_of_one_whose_acknowledgement_was_lost(connect, peer):
+    """Data counts as much as an acknowledgement: what the old link has still to bring goes first."""
+    ahead = threading.Event()
+
+    def trade(number):
+        row = {"instId": "BTC-USDT", "tradeId": str(number), "px": "1", "sz": "2", "side": "buy", "count": "1"}
+        return {"arg": TRADES, "data": [{**row, "ts": str(1_700_000_000_000 + number)}]}
+
+    def script(talk):
+        talk.upgrade()
+        request = talk.read_request("subscribe")
+        if talk.number == 2:
+            talk.ack(request)
+            talk.json(trade(5))
+            talk.until_gone()
+        talk.json(trade(1))
+        assert ahead.wait(10)
+        for number in range(2, 7):
+            talk.json(trade(number))
+        talk.until_gone()
+
+    trades = Trades()
+    ws = connect(urls=peer(script).urls, markers=True)
+    ws.subscribe("trades", instId="BTC-USDT", handler=trades.take)
+    eventually(lambda: trades.ids == [1])
+    assert ws.rotate() == 1
+    eventually(lambda: [link.session.messages > 1 for link in ws._lines["public"].connections[1:]] == [True])
+    ahead.set()
+    eventually(lambda: 6 in trades.ids)
+    assert trades.ids == [1, 2, 3, 4, 5, 6]

@@ -426,6 +426,14 @@ def test_a_candle_whose_end_only_one_line_tells_is_closed_late():
     assert lines.get("new", push(arg, *rows)) == [candle(0, 9, "1")]
 
 
+@pytest.mark.parametrize("newest", [candle(0, 5), candle(-60_000, 5, "1")])
+def test_a_new_line_waits_for_the_end_of_a_candle_it_has_not_seen(newest):
+    """Though a pong says that nothing is under way: what answers pings may be quicker than what sends data."""
+    lines = Lines({"channel": "candle1m", "instId": "BTC-USDT"}, newest)
+    assert lines.get("new", candle(60_000, 1)) == [] and lines.flushed("new", MS) == []
+    assert lines.get("old", candle(0, 9, "1")) == [candle(0, 9, "1"), candle(60_000, 1)] and lines.caught_up
+
+
 def test_candles_of_prices_have_no_volume():
     """One that reads otherwise than the recent ones is new."""
     arg = {"channel": "index-candle1m", "instId": "BTC-USDT"}
@@ -440,8 +448,8 @@ def test_candles_that_leave_out_a_bar_wait_for_it():
     arg = {"channel": "candle1m", "instId": "BTC-USDT"}
     lines = Lines(arg, candle(0, 5), candle(0, 6, "1"), candle(60_000, 1))
     assert lines.get("new", candle(120_000, 1)) == [] == lines.flushed("new", MS) and not lines.caught_up
-    assert lines.get("old", candle(60_000, 2, "1")) == [candle(60_000, 2, "1")]
-    assert lines.get("old", candle(120_000, 1)) == [candle(120_000, 1)] and lines.caught_up
+    assert lines.get("old", candle(60_000, 2, "1")) == [candle(60_000, 2, "1"), candle(120_000, 1)] and lines.caught_up
+    assert lines.get("old", candle(120_000, 1)) == []
     lines = Lines(arg, candle(0, 6, "1"))
     assert lines.flushed("new", MS) == [] and lines.caught_up
     assert lines.get("new", candle(120_000, 1)) == [] and not lines.joined("new"), "60,000 is missing"
@@ -782,3 +790,12 @@ def test_a_hole_from_before_a_line_began_does_not_part_it():
     assert lines.flushed("new", MS) == []
     first = push(tickers, {"ts": str(MS + 1)})
     assert lines.get("new", gaps.marker(tickers, "disconnect", MS, MS), first) == [first] and lines.caught_up
+
+
+def test_what_the_first_line_left_out_before_its_first_message_is_told():
+    """It goes on from what was delivered, which REST may have told: the stream may have stalled meanwhile."""
+    merge = Merge(TRADES)
+    merge.enter("old", MS, trade(1))
+    marker, after = merge.receive("old", [trade(4)], MS)
+    assert gaps.is_marker(marker) and after == trade(4)
+    assert merge.receive("old", [trade(6)], MS) == [trade(6)], "from then on its own order is the truth"

@@ -1,7 +1,7 @@
 """A stream and its twin on another link: what stands, what begins anew, and who takes whose place."""
 
 from okx_ws.protocol.calls import Call, Calls
-from tests.protocol.wired import TICKERS, TRADES, Wired, push
+from tests.protocol.wired import TICKERS, TRADES, Wired, push, timed
 
 
 def paired(*args):
@@ -117,3 +117,17 @@ def test_calls_that_wait_go_on_elsewhere_those_sent_end_here():
     old.expire(3000.0)
     assert [call for call, _ in sent.settled] == [calls[0]]
     assert {call for call, _ in old.settled} == {calls[1], calls[2]}
+
+
+def test_a_hole_begins_behind_what_was_delivered_not_behind_what_came():
+    """What one link brought and the merge had still to prove was delivered to nobody."""
+    first, second, (stream,) = paired(TRADES)
+    assert first.get(timed(TRADES, 1_700_000_000_001))
+    (delivered,) = (route.last for route in stream.routes)
+    assert first.get(timed(TRADES, 1_700_000_000_002))
+    first.session.link_down()
+    assert stream.hole_since_ms == 1_700_000_000_002
+    (route,) = stream.routes
+    route.last = delivered
+    first.session.holes.moved(stream)
+    assert (stream.hole_since_ms, stream.hole_last) == (1_700_000_000_001, delivered)

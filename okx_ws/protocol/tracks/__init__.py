@@ -15,7 +15,7 @@ from typing import Any
 from ..identity import kind_of
 from .books import Book
 from .events import Events
-from .states import Candles, State, bar_ms_of
+from .states import Candles, State
 from .track import GAP, RESTART, SETTLED, LineId, Track, Verdict
 from .trades import Trades
 
@@ -30,5 +30,5 @@ def track_of(arg: Mapping[str, Any]) -> Track:
     if kind == "state":
         return State(paged=arg["channel"] in ("account", "positions"))
     if kind == "candle":
-        return Candles(bar_ms_of(arg["channel"]))
+        return Candles(arg["channel"])
     return Book() if kind == "book" else Trades()

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from .. import gaps
-from ..backfill import CANDLES, UNIT_MS
+from ..backfill import bar_ms
 from ..codec import HEAD_END, decode
 from .track import NOBODY, SETTLED, LineId, Place, Track, Verdict, cut
 
-__all__ = ["Candles", "State", "bar_ms_of"]
+__all__ = ["Candles", "State"]
 
 #: Pages of one snapshot that are kept until the last has come: OKX has no account with so many positions.
 MAX_PAGES = 1_000
@@ -131,13 +131,6 @@ def newest_of(payloads: Iterable[bytes]) -> int | None:
 
 # ---------------------------------------------------------------------- candles
 
-
-def bar_ms_of(channel: str) -> int | None:
-    """Return how long a candle of this channel lasts; None: they are uneven, as months are, or nobody knows."""
-    kind = CANDLES.fullmatch(channel)
-    return int(kind[2]) * UNIT_MS[kind[3]] if kind is not None and kind[3] in UNIT_MS else None
-
-
 #: A candle's start, whether it is closed, and its volume.
 CandleKey = tuple[int, bool, float]
 
@@ -156,14 +149,11 @@ class Candles(Track):
 
     A closed candle is delivered once, also late. Of an open one the larger volume is newer; as much, or none at all,
     is delivered if it reads otherwise than the recent ones.
-
-    Args:
-        bar_ms: How long one lasts; None: months are uneven.
     """
 
-    def __init__(self, bar_ms: int | None) -> None:
+    def __init__(self, channel: str) -> None:
         super().__init__()
-        self._bar_ms = bar_ms
+        self._bar_ms = bar_ms(channel)
         self._recent: deque[bytes] = deque(maxlen=4 * RECENT)
         self._newest: CandleKey = (-1, False, 0)
         #: The start of the last candle whose end was delivered, or is not missed.
