@@ -192,6 +192,7 @@ class Limits:
         frame_bytes: The most one request may weigh; longer lists are split.
         pace_orders: Orders, changes and cancellations wait until OKX's limits have room for them (60 in 2 s for each
             instrument, 300 in batches, 20 for spreads), each within its own time; False: OKX itself shall refuse.
+            Counted for the whole process: managers with the same key at the same host share them.
         orders_per_2s: OKX's limit for each instrument where it is lower: 4 for lead traders. None: as for everybody.
     """
 

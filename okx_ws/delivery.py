@@ -8,6 +8,7 @@ place if markers are on.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import queue
 import threading
@@ -25,6 +26,9 @@ from .protocol.routing import Outlet
 __all__ = ["FanOut", "LatestQueue", "MessageQueue", "Reports", "make_queue"]
 
 log = logging.getLogger(__name__)
+
+#: So many messages are looked through for the time of one that has none.
+LOOK_AHEAD = 1_000
 
 #: A wait is cut into slices, since Windows does not let Ctrl-C end a longer one.
 SLICE_S = 1.0
@@ -282,9 +286,15 @@ class MessageQueue:
                 return codec.decode(item)
             except codec.DecodeError as exc:
                 self._reports.malformed(item, exc)
-            marker = gaps.malformed(item, now_ms()) if self._markers else None
+            marker = gaps.malformed(item, self.time_near(item)) if self._markers else None
             if marker is not None:
                 return codec.decode(marker)
+
+    def time_near(self, payload: bytes) -> int:
+        """Return when the message that follows this one of its arg was made; or our time. Unix ms."""
+        arg, following = arg_of(payload), list(itertools.islice(self._items, LOOK_AHEAD))
+        near = (gaps.time_of(item) for item in following if type(item) is bytes and arg_of(item) == arg)
+        return next((at for at in near if at is not None), None) or now_ms()
 
     def take_raw(self) -> bytes | None:
         """Return the next message or marker undecoded, or None if there is none; for handlers."""

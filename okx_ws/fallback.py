@@ -2,13 +2,14 @@
 
 Law. One question of an endpoint is under way at a time, on the worker; its answer is delivered on the link's thread,
 and only while there is still no link: so an older polled state never comes behind a newer live one, nor behind a newer
-polled one. Whoever keeps an order book is not fed: a polled book is not proven current.
+polled one. Of OKX's limits polling leaves half to everybody else. Among what is due, the path that was asked longest
+ago comes first: a hundred books do not starve a candle. Whoever keeps an order book is not fed: a polled book is not
+proven current.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -18,9 +19,8 @@ from .errors import OkxWsError
 from .events import Event
 from .net.rest_client import RestClient
 from .net.worker import RestWorker, answer_of
-from .protocol import gaps
 from .protocol.backfill import Unusable
-from .protocol.polling import Poll, poll_of
+from .protocol.polling import Key, Polled, Question, State, plan
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
 
@@ -28,15 +28,15 @@ __all__ = ["Fallback", "Link"]
 
 log = logging.getLogger(__name__)
 
-#: The same subscription is asked for so often at the most; after failures at distances that double up to the second.
+#: The same question is asked so often at the most; after failures at distances that double up to the second.
 POLL_S = 1.0
 SLOW_S = 16.0
 
-#: Between two questions: half of what OKX allows for tickers.
-SPACE_S = 0.2
+#: This part of each limit of OKX's is left to repairs and to users' own questions.
+LEFT = 0.5
 
-#: One question.
-TIMEOUT_S = 3.0
+#: One question: so short that one under way when the link is back does not use up the time of the repairs behind it.
+TIMEOUT_S = 1.5
 
 
 class Link(Protocol):
@@ -59,22 +59,17 @@ class Link(Protocol):
         """Deliver messages; on the thread, outside the mutex."""
 
 
-class Polled:
-    """One subscription that is polled.
+class Turn:
+    """When a question is asked next (monotonic), and how long after that again."""
 
-    Attributes:
-        due: When it is asked for next (monotonic).
-        newest: When OKX made what was delivered last, Unix ms; and that message.
-    """
-
-    def __init__(self, stream: Stream, poll: Poll, now: float) -> None:
-        self.stream = stream
-        self.poll = poll
+    def __init__(self, now: float) -> None:
         self.due = now
         self.pause_s = POLL_S
-        before = stream.newest
-        self.newest = (gaps.time_of(before, newest=True) or 0) if before is not None else 0
-        self.last = before
+
+    def asked(self, now: float, well: bool) -> None:
+        """It was answered, well or not."""
+        self.pause_s = POLL_S if well else min(2 * self.pause_s, SLOW_S)
+        self.due = now + self.pause_s
 
 
 class Fallback:
@@ -86,7 +81,7 @@ class Fallback:
         settings: `fallback_after`.
         tell: Takes events.
         link: The connection.
-        outlet_of: Returns where a stream's messages go, whatever it waits for.
+        outlet_of: Returns where a stream's messages go; None if nowhere, or if some wait that come first.
     """
 
     def __init__(
@@ -108,9 +103,15 @@ class Fallback:
         self._down_since: float | None = None
         self._told = False
         self._polled: dict[Stream, Polled] = {}
-        self._asked: Polled | None = None
-        self._space_until = 0.0
-        self._answers: deque[tuple[Polled, list[Any] | OkxWsError]] = deque()
+        self._questions: list[Question] = []
+        self._turns: dict[Key, Turn] = {}
+        #: When each path was asked last (monotonic).
+        self._asked_at: dict[str, float] = {}
+        #: The question under way.
+        self._asked: Question | None = None
+        self._answers: deque[tuple[Question, list[Any] | OkxWsError]] = deque()
+        #: When the worker will poke the link next (monotonic): a dial does not ask when we are due.
+        self._poked_at = 0.0
 
     def upkeep(self, now: float) -> float:
         """Go on; return when to be called again (monotonic)."""
@@ -121,10 +122,12 @@ class Fallback:
             return float("inf")
         if self._down_since is None:
             self._down_since = now
-            if self._link.connects:  # a dial does not ask when we are due; at the very beginning that may wait
-                self._worker.submit(self._link.poke, self._after_s)
-        if now < self._down_since + self._after_s:
-            return self._down_since + self._after_s
+        begins = self._down_since + self._after_s
+        if now < begins:
+            if self._link.connects:  # at the very beginning that may wait
+                self._poke_at(begins, now)
+            return begins
+        self._look(now)
         while self._answers:
             self._answered(*self._answers.popleft(), now)
         return self._ask(now)
@@ -138,65 +141,101 @@ class Fallback:
         self._answers.clear()
         if self._down_since is not None:
             self._down_since, self._asked, self._told = None, None, False
-            self._polled.clear()
+            self._polled, self._questions, self._turns = {}, [], {}
 
-    def _ask(self, now: float) -> float:
-        """Ask for what is due, if nothing is under way; return when the next one is."""
-        self._look()
-        if not self._polled or self._asked is not None:
-            return float("inf")
-        one = min(self._polled.values(), key=lambda polled: polled.due)
-        at = max(one.due, self._space_until)
-        if now < at:
+    def _poke_at(self, at: float, now: float) -> None:
+        if not now < self._poked_at <= at:
+            self._poked_at = at
             self._worker.submit(self._link.poke, at - now)
-            return at
-        self._asked, self._space_until = one, now + SPACE_S
-        self._worker.submit(lambda: self._question(one))
-        return float("inf")
 
-    def _look(self) -> None:
+    # ------------------------------------------------------------------ what to ask
+
+    def _look(self, now: float) -> None:
         """See what is wanted now, and tell, once, that it is polled."""
         with self._link.mutex:
             wanted = [stream for stream in self._link.session.subscriptions if stream.wanted]
-        self._polled = {stream: known for stream, known in self._polled.items() if stream in wanted}
-        for stream in wanted:
-            poll = poll_of(stream.arg) if stream not in self._polled else None
-            if poll is not None:
-                self._polled[stream] = Polled(stream, poll, time.monotonic())
-        if self._polled and not self._told:
+        known = self._polled
+        if wanted != list(known):
+            self._polled = {s: known[s] if s in known else Polled(s.arg, s.newest) for s in wanted}
+            self._plan(now)
+        if self._questions and not self._told:
             self._told = True
-            told = f"no link for {self._after_s:g} s: {len(self._polled)} subscriptions are polled over REST"
+            number = sum(len(question.polled) for question in self._questions)
+            told = f"no link for {self._after_s:g} s: {number} subscriptions are polled over REST"
             self._tell(Event("notice", self._link.endpoint, msg=told))
 
-    def _question(self, one: Polled) -> None:
-        if self._asked is not one:
+    def _plan(self, now: float) -> None:
+        self._questions = plan(self._polled.values())
+        turns = self._turns
+        self._turns = {question.key: turns.get(question.key) or Turn(now) for question in self._questions}
+
+    def _ask(self, now: float) -> float:
+        """Ask for what is due and has room, if nothing is under way; return when something is."""
+        if not self._questions or self._asked is not None:
+            return float("inf")
+        heads: dict[str, Question] = {}
+        for question in sorted(self._questions, key=lambda question: self._turns[question.key].due):
+            heads.setdefault(question.ask.path, question)
+        at = {question: max(self._turns[question.key].due, self._room_at(question, now)) for question in heads.values()}
+        ready = [question for question in at if at[question] <= now]
+        if not ready:
+            due = min(at.values())
+            self._poke_at(due, now)
+            return due
+        chosen = min(ready, key=lambda question: self._asked_at.get(question.ask.path, 0.0))
+        self._asked, self._asked_at[chosen.ask.path] = chosen, now
+        self._worker.submit(lambda: self._question(chosen))
+        return float("inf")
+
+    def _room_at(self, question: Question, now: float) -> float:
+        return now + self._rest.room_in(question.ask.path, left=LEFT, **question.ask.params)
+
+    def _question(self, question: Question) -> None:
+        """Ask; on the worker's thread."""
+        if self._asked is not question:
             return  # the link came back meanwhile
-        ask = one.poll.ask
-        params: dict[str, Any] = {**ask.params}
-        answer = answer_of(lambda: self._rest.get(ask.path, timeout=TIMEOUT_S, **params))
-        self._answers.append((one, answer))
+        path, params = question.ask.path, {**question.ask.params}
+        room_s = self._rest.room_in(path, left=LEFT, **params)
+        if room_s > 0:  # another link took it
+            self._worker.submit(lambda: self._question(question), room_s)
+            return
+        answer = answer_of(lambda: self._rest.get(path, timeout=TIMEOUT_S, signed=None, **params))
+        self._answers.append((question, answer))
         self._link.poke()
 
-    def _answered(self, one: Polled, answer: list[Any] | OkxWsError, now: float) -> None:
-        if self._asked is one:
-            self._asked = None
-        found = None
-        try:
-            if isinstance(answer, OkxWsError):
-                raise answer
-            found = one.poll.message(answer)
-            one.pause_s = POLL_S
-        except (OkxWsError, Unusable) as exc:
-            log.info("%s: polling %s: %s", self._link.endpoint, one.stream.text, exc)
-            one.pause_s = min(2 * one.pause_s, SLOW_S)
-        one.due = now + one.pause_s
-        if found is not None and self._polled.get(one.stream) is one and self._is_news(one, *found):
-            one.newest, one.last = found
-            outlet = self._outlet_of(one.stream)
-            if outlet is not None:
-                self._link.hand_over(outlet, [found[1]])
+    # ------------------------------------------------------------------ what was answered
 
-    def _is_news(self, one: Polled, made_ms: int, message: bytes) -> bool:
-        """Tell whether it is newer than what was delivered; an open bar, which keeps its time, whether it differs."""
-        same = made_ms == one.newest and "candle" in one.stream.arg["channel"] and message != one.last
-        return made_ms > one.newest or same
+    def _answered(self, question: Question, answer: list[Any] | OkxWsError, now: float) -> None:
+        if self._asked is not question:
+            return  # of an outage that is over
+        self._asked = None
+        found: dict[Polled, State | None | Unusable] = {}
+        fault: Exception | None = answer if isinstance(answer, OkxWsError) else None
+        try:
+            found = question.read(answer) if isinstance(answer, list) else {}
+        except Unusable as exc:
+            fault = exc
+        faults = [state for state in found.values() if isinstance(state, Unusable)]
+        if fault is None and len(faults) == len(found):
+            fault = next(iter(faults), None)
+        for one in (fault, *faults[:1]):
+            if one is not None:
+                log.info("%s: polling %s: %s", self._link.endpoint, question.ask.path, one)
+        if question.key in self._turns:
+            self._turns[question.key].asked(now, well=fault is None)
+        self._deliver(found)
+        if question.bulk and any(one.alone for one in question.polled):
+            self._plan(now)
+
+    def _deliver(self, found: dict[Polled, State | None | Unusable]) -> None:
+        """Hand over what is news, to those who want it still: whoever got one before may have unsubscribed another."""
+        for stream, one in self._polled.items():
+            state = found.get(one)
+            if state is None or isinstance(state, Unusable) or not stream.wanted:
+                continue
+            outlet = self._outlet_of(stream)
+            if outlet is None or outlet.congested:
+                continue
+            message = one.news(state)
+            if message is not None:
+                self._link.hand_over(outlet, [message])

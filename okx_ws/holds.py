@@ -16,7 +16,8 @@ import orjson
 from .errors import OkxWsError, RestError
 from .protocol import codec, gaps
 from .protocol.backfill import LAG_S, Ask, Repair, Unusable
-from .protocol.reconcile import OrderMemory, repair_of
+from .protocol.memories import Memory
+from .protocol.reconcile import repair_of
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
 
@@ -53,8 +54,8 @@ class Owner(Protocol):
     def link(self) -> object:
         """See above."""
 
-    def memory_of(self, stream: Stream) -> OrderMemory:
-        """Return what is known of a stream's open orders."""
+    def memory_of(self, stream: Stream) -> Memory | None:
+        """Return what was learnt from a stream for repairs; None if nothing has to be."""
 
     def ask(self, hold: Hold, ask: Ask, deadline: float) -> None:
         """Have a question asked; the answer goes to `Hold.answered`."""
@@ -191,7 +192,7 @@ class Hold:
         if work.error or now >= work.deadline or len(self._held) > MAX_HELD:
             work.error = work.error or work.doubt or "the time, or the room for what waits, was up"
             return True
-        if work.asked is not None or (work.repair.watching and now < work.first_by):
+        if work.asked is not None or (work.repair.waits and now < work.first_by):
             return False
         ask = work.repair.next_ask()
         if ask is None:
@@ -281,7 +282,7 @@ class Hold:
             place = "next"  # nothing is under way for so long: numbers have begun anew
         if place == "gap" and self._past.error:
             place = "next"  # which the marker has told already
-        if repair.awaits and place != "known":
+        if repair.ordered and place != "known":
             self._past = None
         return place
 
@@ -320,4 +321,4 @@ class Hold:
 
     def is_settled(self, now: float) -> bool:
         """Tell whether messages need not come through here any more: the first one has been looked at, too."""
-        return self.may_go(now) and (self._past is None or not self._past.repair.awaits)
+        return self.may_go(now) and (self._past is None or not self._past.repair.ordered)

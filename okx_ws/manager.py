@@ -19,6 +19,7 @@ from .errors import ManagerClosed, UsageError
 from .events import Event
 from .net.clock import Clock
 from .net.lines import Lines
+from .net.pacing import OrderPace
 from .net.proxy import check_proxy
 from .net.rest import RestTransport
 from .net.rest_client import RestClient
@@ -33,7 +34,7 @@ from .reporting import Reporter
 from .safeguards import Safeguards
 from .statistics import by_name, endpoint_stats, queue_stats
 from .subscribing import Subscribing
-from .switchboard import Switchboard
+from .switchboard import Switchboard, Tap
 from .trading import Trading
 from .views import Views
 
@@ -172,7 +173,9 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
         if self._credentials and clock_sync:
             self._clock = Clock(self._transport, self._worker, self._reporter.tell, self._clock_ready)
         self._rest = RestClient(self._transport, self._credentials, self._clock, self._check_rest)
+        self._order_pace = OrderPace(self._urls["private"], self._credentials)
         self._switchboard = Switchboard(self._settings, self._reporter)
+        self._switchboard.add_tap("instruments", {}, Tap(self._rest.heard))
         self._live_views = {}
         #: For `Site`.
         self._raw: Outlet | None = None
@@ -219,6 +222,7 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
             credentials=self._credentials,
             hint=self._where,
             clock=self._clock,
+            pace=self._order_pace,
             keeper=partial(Recovery, self._rest, self._worker, self._settings, self._tell, self._outlet_of),
         )
         return Lines(site, self._endpoint_failed)

@@ -8,7 +8,7 @@ that a time is up, comes through `later`, in the joint's order, too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,12 +17,12 @@ from .errors import OkxWsError
 from .holds import Hold
 from .protocol import gaps
 from .protocol.backfill import Ask
-from .protocol.reconcile import OrderMemory, repair_of
+from .protocol.memories import Memory
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
 from .sinks import InlineSink
 
-__all__ = ["Mending", "apart", "can_repair", "wants_repair"]
+__all__ = ["Mending", "apart", "wants_repair"]
 
 Job = Callable[[], None]
 
@@ -33,8 +33,8 @@ class Keeper(Protocol):
     markers: bool
     timeout_s: float
 
-    def memory_of(self, stream: Stream) -> OrderMemory:
-        """Return what is known of a stream's open orders."""
+    def memory_of(self, stream: Stream) -> Memory | None:
+        """Return what was learnt from a stream for repairs."""
 
     def fetch(
         self,
@@ -169,8 +169,3 @@ def apart(outlet: Outlet | None) -> tuple[list[Outlet], Outlet | None]:
         return [], outlet
     rest = [part for part in parts if part not in prompt]
     return prompt, FanOut(rest) if rest else None
-
-
-def can_repair(arg: Mapping[str, str]) -> bool:
-    """Tell whether REST has what such a stream sends."""
-    return repair_of(arg, b"", None, 0, OrderMemory()) is not None

@@ -24,10 +24,11 @@ from .net.lines import Lines
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
 from .order_requests import Request
-from .protocol.calls import Call, Cost, Outcome
+from .protocol.calls import Call, Outcome
 from .protocol.codes import UNKNOWN_CODES
 from .protocol.orders import BATCHES, check_steps, costs_of
 from .protocol.replies import OrderResult
+from .protocol.windows import Cost
 from .resolving import Doubt, Resolution, resolve
 
 __all__ = ["CallFuture", "Host", "OrderEntry"]
@@ -272,7 +273,11 @@ class OrderEntry:
             spread = request.word.startswith("sprd-")
             doubt = Doubt(kind, order, instId, spread, sent_at, request.expTime)
             left = max(0.001, until - time.monotonic())
-            found.append(resolve(doubt, self._rest, self._host.now_ms, left))
+            try:
+                found.append(resolve(doubt, self._rest, self._host.now_ms, left))
+            except ManagerClosed as exc:
+                asked = ", ".join(name for name in request.names if name) or "the order"
+                raise ManagerClosed(f"{exc}: ask ws.rest.order of another one for {asked}") from exc
         return found[0] if len(found) == 1 and request.word not in BATCHES else found
 
     # ------------------------------------------------------------------ time, and the end

@@ -22,11 +22,12 @@ from .errors import OkxWsError
 from .events import Event
 from .fallback import Fallback, Link
 from .holds import Hold
-from .mending import Mending, apart, can_repair, wants_repair
+from .mending import Mending, apart, wants_repair
 from .net.rest_client import RestClient
 from .net.worker import RestWorker, answer_of
 from .protocol.backfill import Ask, rows_of
-from .protocol.reconcile import OrderMemory
+from .protocol.memories import Memory, memory_of
+from .protocol.reconcile import can_repair
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
 
@@ -34,9 +35,9 @@ __all__ = ["Recovery"]
 
 
 class Remembering:
-    """An outlet that learns which orders are open. Orders are few: each push is decoded here once more."""
+    """An outlet from which a memory learns. Orders, fills and option trades are few: each is decoded here once more."""
 
-    def __init__(self, outlet: Outlet, memory: OrderMemory) -> None:
+    def __init__(self, outlet: Outlet, memory: Memory) -> None:
         self.outlet = outlet
         self._memory = memory
 
@@ -117,8 +118,9 @@ class Recovery:
     def learning(self, streams: list[Stream], outlet: Outlet) -> Outlet:
         """Return an outlet that learns on the way what later repairs need to know. Under the connection's mutex."""
         for stream in streams:
-            if self._on and stream.arg["channel"] == "orders" and wants_repair(stream):
-                return Remembering(outlet, self.memory_of(stream))
+            memory = self.memory_of(stream) if self._on and wants_repair(stream) else None
+            if memory is not None:
+                return Remembering(outlet, memory)
         return outlet
 
     def mending(self, streams: list[Stream], later: Callable[[Callable[[], None]], None]) -> Mending | None:
@@ -131,13 +133,14 @@ class Recovery:
                 return Mending(self, stream, later)
         return None
 
-    def memory_of(self, stream: Stream) -> OrderMemory:
-        """Return what is known of a stream's open orders, and of its twin's."""
+    def memory_of(self, stream: Stream) -> Memory | None:
+        """Return what was learnt from a stream, and its twin, for repairs; None if nothing has to be."""
         if stream.memory is None:
-            stream.memory = OrderMemory() if stream.twin is None else stream.twin.memory or OrderMemory()
+            twins = stream.twin.memory if stream.twin is not None else None
+            stream.memory = twins or memory_of(stream.arg["channel"])
         if stream.twin is not None:
             stream.twin.memory = stream.memory
-        memory: OrderMemory = stream.memory
+        memory: Memory | None = stream.memory
         return memory
 
     def _forget(self, stream: Stream) -> None:

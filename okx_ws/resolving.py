@@ -1,7 +1,9 @@
 """What became of an order whose reply never came: asked over REST, until that is certain or the time is up.
 
 Law. Nothing is sent again, and nothing is concluded that was not seen. That an order is there proves that it was
-placed. That it is not there proves nothing while it may still be under way: only an ``expTime`` that has passed does.
+placed. That it is not there proves nothing while it may still be under way (only an ``expTime`` that has passed does),
+and nothing any more once OKX may have forgotten it. One that its own question does not find is looked for among the
+orders that are over.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from .config import positive
-from .errors import ConnectionLost, RestError
+from .errors import ConnectionLost, RestError, UsageError
 from .net.rest_client import RestClient
+from .protocol.orders import instType_of
 
 __all__ = ["Doubt", "Resolution", "resolve"]
 
@@ -27,6 +30,14 @@ PAUSE_S = 0.25
 
 #: OKX's clock must be so much past an expTime: ours is only known to be near it.
 EXPIRED_MS = 1000
+
+#: OKX forgets orders that were canceled without a fill after two hours (docs, "Get order details").
+FORGOTTEN_S = 7200.0
+
+#: An order was made at this time by OKX's clock, as far as ours is known to be near it.
+SKEW_MS = 5000
+
+HISTORY = "/api/v5/trade/orders-history"
 
 OVER = ("filled", "canceled", "mmp_canceled")
 ABSENT = "51603"
@@ -83,21 +94,55 @@ def resolve(doubt: Doubt, rest: RestClient, now_ms: Callable[[], float], timeout
     if doubt.instId is None and not doubt.spread:
         return Resolution("unknown", False, None, "REST asks by instId, and only the instIdCode is known")
     found = Resolution("unknown", False, None, "REST gave no answer in time")
+    looked = doubt.spread  # whose history has another address
     while (left := until - time.monotonic()) > 0:
         try:
             found = judge(doubt, _ask(doubt, rest, left), now_ms(), time.monotonic())
+            if found.order is None and not looked and (doubt.kind != "place" or _is_end(found, doubt)):
+                row = _in_history(doubt, rest, now_ms(), until)
+                looked = True
+                found = found if row is None else judge(doubt, row, now_ms(), time.monotonic())
         except (ConnectionLost, RestError) as exc:
             if found.state == "unknown":
                 found = Resolution("unknown", False, None, f"REST could not say: {exc}")
-        if found.certain or (found.state == "not_done" and time.monotonic() >= doubt.sent_at + SETTLED_S):
+        if _is_end(found, doubt):
             break
         threading.Event().wait(min(PAUSE_S, max(0.0, until - time.monotonic())))
     return found
 
 
+def _is_end(found: Resolution, doubt: Doubt) -> bool:
+    """Tell whether nothing else is to be expected."""
+    return found.certain or (found.state == "not_done" and time.monotonic() >= doubt.sent_at + SETTLED_S)
+
+
+def _in_history(doubt: Doubt, rest: RestClient, now_ms: float, until: float) -> Mapping[str, Any] | None:
+    """Return the order from those that are over; None if it is not among them, or its name does not say where."""
+    which = _which(doubt)
+    place: dict[str, Any] = {"instId": doubt.instId}
+    if str(which.get("ordId", "")).isdecimal():
+        place |= {"after": str(int(which["ordId"]) + 1), "limit": "1"}
+    elif doubt.kind == "place":
+        place["begin"] = int(now_ms - 1000 * (time.monotonic() - doubt.sent_at)) - SKEW_MS
+    try:
+        instType, _ = instType_of(str(doubt.instId))
+    except UsageError:
+        return None
+    for name in (instType, "MARGIN") if instType == "SPOT" and doubt.order.get("tdMode") != "cash" else (instType,):
+        rows = rest.get(HISTORY, timeout=max(0.001, until - time.monotonic()), instType=name, **place)
+        for row in rows:
+            if isinstance(row, dict) and all(row.get(name) == value for name, value in which.items()):
+                return row
+    return None
+
+
+def _which(doubt: Doubt) -> dict[str, Any]:
+    return {name: doubt.order[name] for name in ("ordId", "clOrdId") if name in doubt.order}
+
+
 def _ask(doubt: Doubt, rest: RestClient, timeout: float) -> Mapping[str, Any] | None:
     """Return the order; None if OKX has none of that name."""
-    which = {name: doubt.order[name] for name in ("ordId", "clOrdId") if name in doubt.order}
+    which = _which(doubt)
     try:
         if doubt.spread:
             rows = rest.get("/api/v5/sprd/order", timeout=timeout, **which)
@@ -115,6 +160,8 @@ def judge(doubt: Doubt, row: Mapping[str, Any] | None, now_ms: float, now: float
     if doubt.kind == "place":
         if row is not None:
             return Resolution("done", True, row, f"the order is there: {row.get('state')}")
+        if now > doubt.sent_at + FORGOTTEN_S:
+            return Resolution("unknown", False, None, "there is no such order, and OKX may have forgotten it by now")
         if doubt.expTime is not None and now_ms > int(doubt.expTime) + EXPIRED_MS:
             return Resolution("not_done", True, None, "there is no such order, and its expTime has passed")
         waited = now - doubt.sent_at

@@ -6,13 +6,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .config import positive
+from .config import Credentials, positive
 from .deadman import DeadMansSwitch, check_seconds
-from .errors import UsageError
+from .errors import OkxWsError, UsageError
+from .net.rest_client import RestClient
 from .protocol.orders import PATTERNS
 from .wiring import Wiring
 
 __all__ = ["Safeguards"]
+
+#: A key is shown to be of the same account in so many seconds, or not at all.
+PROOF_S = 2.0
 
 #: Seconds for the first request of a switch, as for an order.
 TIMEOUT_S = 5.0
@@ -77,10 +81,12 @@ class Safeguards(Wiring):
     def login_again(self, apiKey: str, secretKey: str, passphrase: str, timeout: float = 10.0) -> None:
         """Go on with a new key, without a restart: every endpoint that was logged in, or was refused, logs in with it.
 
-        OKX knows no second login on a link, so links that are logged in are made anew, each as soon as no order on it
-        waits for its reply (new ones wait for the new link): their streams have a hole, which is told. What the old key
-        was refused (4007: it was deleted) is asked for again. REST is signed with the new key from now on. Blocks until
-        all that is done, `timeout` seconds at the most.
+        OKX knows no second login on a link, so those that are logged in give way to new ones. If REST tells that both
+        keys are of one account, they are handed over, as by `rotate`: nothing is lost, doubled or reordered, and orders
+        go on. Else they are made anew, each as soon as no order on it waits for its reply (new ones wait for the new
+        link): their streams have a hole, which is told. What the old key was refused (4007: it was deleted) is asked
+        for again. REST is signed with the new key from now on. Blocks until all that is done, `timeout` seconds at the
+        most.
 
         Raises:
             LoginError: OKX has refused the new key.
@@ -96,15 +102,31 @@ class Safeguards(Wiring):
             raise UsageError("this manager has no key to replace: give one to its constructor")
         if not self._settings.reconnect:
             raise UsageError("with reconnect=False a link that is logged in cannot be made anew: make a new manager")
+        hand_over = self._is_same_account(Credentials(apiKey, secretKey, passphrase), until)
         with self._manager_lock:
             self._credentials.replace(apiKey, secretKey, passphrase)
+            self._order_pace.renew()
             endpoints = list(self._lines.values())
             for lines in endpoints:
-                lines.login_again()
+                lines.login_again(hand_over)
             if endpoints:
                 self._shared.reopen()  # it ended if all endpoints so far had failed
         for lines in endpoints:
             lines.wait_login(until)
+
+    def _is_same_account(self, new: Credentials, until: float) -> bool:
+        """Tell whether another key is surely of the same account, whose messages two links may bring at once."""
+        if not new or not any(lines.logged_in for lines in list(self._lines.values())):
+            return False
+        uids = []
+        try:
+            for rest in (self._rest, RestClient(self._transport, new, self._clock, self._check_rest)):
+                patience = min(PROOF_S, max(0.01, (until - time.monotonic()) / 4))
+                (config,) = rest.account_config(timeout=patience)
+                uids.append(config["uid"])
+        except (OkxWsError, LookupError, ValueError):  # the old key is gone, for instance
+            return False
+        return bool(uids[0]) and uids[0] == uids[1]
 
     def _trouble(self) -> str:
         """Return what is wrong with the private link; nothing, if it is not in use."""

@@ -97,6 +97,10 @@ class HandlerSink:
         """Nothing is queued for the handler."""
         return True
 
+    def _time_near(self, payload: bytes) -> int:
+        """Return about when a message was made that names no time, Unix ms."""
+        return now_ms()
+
     def feed(self, payloads: Iterable[bytes]) -> None:
         """Decode messages and call the handler with each, one by one."""
         decode, handler = self._decode, self.handler
@@ -108,7 +112,7 @@ class HandlerSink:
                 message = decode(payload)
             except codec.DecodeError as exc:
                 self._reports.malformed(payload, exc)
-                marker = gaps.malformed(payload, now_ms()) if self._markers else None
+                marker = gaps.malformed(payload, self._time_near(payload)) if self._markers else None
                 if marker is None:
                     continue
                 message = decode(marker)
@@ -248,6 +252,9 @@ class QueuedSink(HandlerSink):
     def idle(self) -> bool:
         """Nothing is queued for the handler."""
         return self.queue.empty()
+
+    def _time_near(self, payload: bytes) -> int:
+        return self.queue.time_near(payload)
 
     def deliver(self, batch: list[bytes]) -> bool:
         """Queue a batch and see that the thread comes by."""

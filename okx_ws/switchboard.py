@@ -228,11 +228,11 @@ class Switchboard:
         sinks = [holder.sink for holder in holders if holder.sink is not None]
         handlers = [pattern.outlet for pattern in matches if pattern.takes]
         taken = bool(handlers) or any(sink.takes for sink in sinks)
-        outlets: list[Outlet] = [*sinks, *handlers]
+        # Taps first: who is told that instruments have changed must find what was remembered of them forgotten.
+        outlets: list[Outlet] = [*(pattern.outlet for pattern in matches if not pattern.takes), *sinks, *handlers]
         outlets += [holder.own_queue for holder in holders if holder.own_queue is not None]
         if not taken and any(holder.sink is None and holder.own_queue is None for holder in holders):
             outlets += [] if self.default is None else [self.default]
-        outlets += [pattern.outlet for pattern in matches if not pattern.takes]
         unique = tuple(dict.fromkeys(outlets))
         if len(unique) < 2:
             return unique[0] if unique else None

@@ -13,7 +13,9 @@ from .delivery import MessageQueue
 from .errors import ManagerClosed, UsageError
 from .net.clock import Clock
 from .net.lines import Lines
+from .net.pacing import OrderPace
 from .net.proxy import is_loopback
+from .net.rest import RestTransport
 from .net.rest_client import RestClient
 from .net.worker import RestWorker
 from .reporting import Reporter
@@ -34,9 +36,11 @@ class Wiring:
     _lines: dict[str, Lines]
     _switchboard: Switchboard
     _reporter: Reporter
+    _transport: RestTransport
     _rest: RestClient
     _worker: RestWorker
     _clock: Clock | None
+    _order_pace: OrderPace
     _shared: MessageQueue
     _take: Callable[[float | None], Any]
     _closing: bool
@@ -58,6 +62,10 @@ class Wiring:
             raise UsageError(
                 "this call waits, and was made on a link's own thread (inline); use a handler without inline"
             )
+
+    def _check_rest(self) -> None:
+        """Raise unless REST may be asked, on this thread."""
+        raise NotImplementedError
 
     def _check_open(self) -> None:
         self._check_process()

@@ -7,11 +7,18 @@ import threading
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from okx_ws import Backoff, Limits, OkxWebSocketManager
 from okx_ws.exchange import LocalExchange
 from tests.peer import Peer
+
+#: How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 #: Real captured frames live beside the project and are never part of it.
 FRAMES = Path(os.environ.get("OKX_WS_FRAMES", Path(__file__).resolve().parents[2] / "shared" / "frames"))

@@ -127,7 +127,7 @@ class Desk:
             rows = sorted(rows, key=lambda row: -int(row["ordId"]))
             before = int(params.get("after", 10**18))
             return {"code": "0", "msg": "", "data": [row for row in rows if int(row["ordId"]) < before][:100]}
-        if path.endswith("/fills"):
+        if path.endswith("/fills") or "/orders-history" in path:
             return {"code": "0", "msg": "", "data": []}
         name = "ordId" if "ordId" in params else "clOrdId"
         rows = [row for row in self.orders.values() if row[name] == params[name]]

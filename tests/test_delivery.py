@@ -400,6 +400,16 @@ def test_a_marker_takes_the_place_of_a_malformed_message(make):
     assert story(q) == [1, ("BTC", "malformed", 2, 2, 1), 3]
 
 
+def test_a_malformed_message_without_a_time_is_given_that_of_the_next_one_of_its_arg(make):
+    """Our clock may be minutes off OKX's; and what is missing is said in words."""
+    q = make(markers=True)
+    q.deliver([timed(1), timed(2)[:65], timed(9, b"ETH"), timed(3)])
+    assert q.take()["data"]
+    marker = q.take()
+    assert marker["since_ms"] == marker["until_ms"] == 1_700_000_000_003
+    assert (marker["repaired"], marker["missing"]) == (False, "the message: it was found when it was read")
+
+
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "latest"])
 def test_a_marker_is_never_dropped_itself(overflow, make):
     """A full queue keeps the markers of other holes, joined by arg and cause."""

@@ -1,14 +1,19 @@
 """Polling over REST while there is no link: as users see it, on the local exchange."""
 
+import json
+import threading
 import time
+from collections import defaultdict
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from okx_ws import Backoff, BookOutOfSync
 from okx_ws.exchange import LocalExchange
 from okx_ws.protocol.backfill import Unusable
-from okx_ws.protocol.polling import poll_of
+from okx_ws.protocol.polling import BULK_FROM, Polled, plan
 from tests.watch import Watch, eventually
+from tests.web import http
 
 ARGS = [
     {"channel": "tickers", "instId": "BTC-USDT"},
@@ -119,22 +124,123 @@ def test_a_rest_that_fails_slows_polling_down_and_ends_nothing(connect):
         assert message["data"][0]["instId"] == "BTC-USDT" and time.monotonic() - start > 1.5
 
 
+class Outage:
+    """A link that is cut once each of its subscriptions has had a message; and a scripted REST, with what was asked."""
+
+    def __init__(self, peer, connect, answer, **settings):
+        self.cut = threading.Event()
+        self.asked = []
+        self.lock = threading.Lock()
+        self._answer = answer
+        server, rest = peer(self._serve), peer(self._answers)
+        self.ws = connect(
+            urls={**server.urls, "rest": f"http://127.0.0.1:{rest.port}"}, **{"fallback_after": 0.1, **settings}
+        )
+
+    def _serve(self, talk):
+        if self.cut.is_set():
+            return  # no link any more
+        request = talk.subscribed()
+        for arg in request["args"]:
+            talk.json({"arg": arg, "data": [{"instId": arg["instId"], "last": "1", "ts": "1700000000000"}]})
+        assert self.cut.wait(10)
+        talk.reset()
+
+    def _answers(self, talk):
+        while True:
+            parts = urlsplit(talk.read_head().split(b" ", 2)[1].decode())
+            query = dict(parse_qsl(parts.query))
+            with self.lock:
+                self.asked.append((time.monotonic(), parts.path, query))
+                number = len(self.asked)
+            talk.send(self._answer(parts.path, query, number))
+
+
+def rows_answer(rows):
+    return http(json.dumps({"code": "0", "msg": "", "data": rows}))
+
+
+def test_a_hundred_and_twenty_tickers_are_a_second_old_and_starve_nobody(peer, connect):
+    """Acceptance 88: REST tells of a whole type at once, a book and a candle have their turn, half the limits stay."""
+    names = [f"A{n}-USDT" for n in range(120)]
+
+    def answer(path, query, number):
+        ts = str(1700000000000 + number)
+        if path.endswith("/tickers"):
+            assert query == {"instType": "SPOT"}
+            return rows_answer([{"instId": name, "last": "2", "ts": ts} for name in [*names, "OTHER-USDT"]])
+        if path.endswith("/books"):
+            return rows_answer([{"asks": [], "bids": [], "ts": ts, "seqId": number}])
+        return rows_answer([{"instId": query["instId"], "markPx": "1", "ts": ts}])
+
+    outage = Outage(peer, connect, answer)
+    got = defaultdict(list)
+    there = threading.Semaphore(0)
+
+    def take(message):
+        got[message["arg"]["channel"], message["arg"]["instId"]].append(message)
+        there.release()
+
+    args = [{"channel": channel, "instId": name} for channel in ("tickers", "books5") for name in names]
+    args.append({"channel": "mark-price", "instId": "BTC-USDT-SWAP"})
+    for subscription in outage.ws.subscribe(args, handler=take):
+        subscription.wait(5)
+    for _ in args:
+        assert there.acquire(timeout=5)
+    outage.cut.set()
+    eventually(lambda: len(got["mark-price", "BTC-USDT-SWAP"]) >= 5, 20)
+    eventually(lambda: all(len(got["tickers", name]) >= 4 for name in names), 20)
+    eventually(lambda: sum(path.endswith("/books") for _, path, _ in outage.asked) > 25, 20)
+    outage.ws.close()
+    for messages in got.values():
+        times = [int(message["data"][0]["ts"]) for message in messages]
+        assert times == sorted(set(times)) and all(message.get("fallback") for message in messages[1:])
+    assert all(instId != "OTHER-USDT" for _, instId in got)
+    bulk = [at for at, path, _ in outage.asked if path.endswith("/tickers")]
+    assert max(later - at for at, later in zip(bulk, bulk[1:], strict=False)) < 2.5, "among 120 books that are due"
+    books = [at for at, path, _ in outage.asked if path.endswith("/books")]
+    assert all(later - at > 2.0 for at, later in zip(books, books[20:], strict=False)), "20 of 40, of all links"
+    assert len([path for _, path, _ in outage.asked if path.endswith("/ticker")]) == 0
+
+
+# ------------------------------------------------------------------------------------------- what is asked
+
+
+def ask_of(channel, instId="BTC-USDT", **more):
+    """Return the question for one subscription alone."""
+    (question,) = plan([Polled({"channel": channel, "instId": instId, **more})])
+    return question.ask
+
+
+def read(arg, rows):
+    """Return what an answer about one subscription says."""
+    (question,) = plan([Polled(arg)])
+    (state,) = question.read(rows).values()
+    return state
+
+
 @pytest.mark.parametrize(
     ("arg", "rows"),
     [
-        (ARGS[0], []),
         (ARGS[0], [{"instId": "ETH-USDT", "ts": "1"}]),
         (ARGS[0], [["1", "2", "3", "4", "5", "0"]]),
         (ARGS[0], [{"instId": "BTC-USDT"}]),
         (ARGS[1], [{"asks": [], "ts": "1"}]),
         ({"channel": "candle1m", "instId": "BTC-USDT"}, [["1", "2"]]),
+        ({"channel": "candle1m", "instId": "BTC-USDT"}, [["1", "2", "3", "4", "5", "x", "7", "8", "0"]]),
         ({"channel": "candle1m", "instId": "BTC-USDT"}, [{"ts": "1"}]),
     ],
 )
 def test_an_answer_that_cannot_be_right_is_not_delivered(arg, rows):
     """A wrong number is never served."""
-    with pytest.raises(Unusable):
-        poll_of(arg).message(rows)
+    assert isinstance(read(arg, rows), Unusable)
+
+
+@pytest.mark.parametrize("rows", [[], [{"instId": "BTC-USDT", "ts": "1"}] * 2])
+def test_one_question_has_one_row_for_an_answer(rows):
+    """Which of several would be the one?"""
+    with pytest.raises(Unusable, match="rows instead of one"):
+        read(ARGS[0], rows)
 
 
 @pytest.mark.parametrize(
@@ -148,10 +254,66 @@ def test_an_answer_that_cannot_be_right_is_not_delivered(arg, rows):
 )
 def test_a_mark_price_is_asked_for_by_type(instId, instType):
     """REST wants it, the channel does not."""
-    assert poll_of({"channel": "mark-price", "instId": instId}).ask.params == {"instId": instId, "instType": instType}
+    assert ask_of("mark-price", instId).params == {"instId": instId, "instType": instType}
 
 
 @pytest.mark.parametrize("channel", ["trades", "orders", "funding-rate", "bbo-tbt", "status"])
 def test_what_is_no_state_is_not_polled(channel):
     """Trades of an outage come when it is over."""
-    assert poll_of({"channel": channel, "instId": "BTC-USDT"}) is None
+    assert plan([Polled({"channel": channel, "instId": "BTC-USDT"})]) == []
+
+
+def many(channel, instIds):
+    return [Polled({"channel": channel, "instId": instId}) for instId in instIds]
+
+
+def test_many_of_a_type_are_asked_for_together():
+    """One question for each type; of options, for each family; a few are asked for one by one, books always."""
+    spot = [f"A{n}-USDT" for n in range(100)]
+    options = [f"{coin}-USD-261225-{n}000-C" for coin in ("BTC", "ETH") for n in range(BULK_FROM)]
+    few = [f"A{n}-USDT-SWAP" for n in range(BULK_FROM - 1)]
+    polled = many("tickers", spot + options + few) + many("mark-price", options) + many("books5", spot[:7])
+    asked = [(question.ask.path.rpartition("/")[2], question.ask.params) for question in plan(polled)]
+    assert sorted(asked, key=str) == sorted(
+        [
+            ("tickers", {"instType": "SPOT"}),
+            ("tickers", {"instType": "OPTION", "instFamily": "BTC-USD"}),
+            ("tickers", {"instType": "OPTION", "instFamily": "ETH-USD"}),
+            ("mark-price", {"instType": "OPTION", "instFamily": "BTC-USD"}),
+            ("mark-price", {"instType": "OPTION", "instFamily": "ETH-USD"}),
+            *(("ticker", {"instId": instId}) for instId in few),
+            *(("books", {"instId": instId, "sz": "5"}) for instId in spot[:7]),
+        ],
+        key=str,
+    )
+
+
+def test_who_is_not_in_the_answer_about_all_is_asked_for_alone():
+    """A type is guessed by a name."""
+    polled = many("tickers", [f"A{n}-USDT" for n in range(BULK_FROM + 1)])
+    (question,) = plan(polled)
+    rows = [{"instId": f"A{n}-USDT", "ts": "5", "last": "1"} for n in range(1, 50)]
+    rows[0]["ts"] = "now"
+    rows.append(rows[1])
+    found = list(question.read(rows).values())
+    assert [isinstance(state, Unusable) for state in found] == [True, True, True, False, False, False]
+    assert [question.ask.path.rpartition("/")[2] for question in plan(polled)] == ["tickers", "ticker"]
+    for lie in ([], [["1"]], [1]):
+        with pytest.raises(Unusable):
+            question.read(lie)
+
+
+def bar(start, volume, confirm="0"):
+    return [str(start), "1", "2", "1", "2", volume, "1", "1", confirm]
+
+
+def test_an_open_bar_only_grows():
+    """A REST that lags tells what was before: no bar shrinks, none opens again."""
+    arg = {"channel": "candle1m", "instId": "BTC-USDT"}
+    t = 1700000040000
+    one = Polled(arg, json.dumps({"arg": arg, "data": [bar(t, "5")]}, separators=(",", ":")).encode())
+    delivered = [one.news(one.read(bar(*told))) is not None for told in ((t, "4"), (t, "5"), (t, "6"), (t, "6"))]
+    assert delivered == [False, True, True, False], "the first of equals is told once, for the mark"
+    assert one.news(one.read(bar(t - 60_000, "9"))) is None and one.news(one.read(bar(t + 60_000, "1"))) is not None
+    over = Polled(arg, json.dumps({"arg": arg, "data": [bar(t, "5", "1")]}, separators=(",", ":")).encode())
+    assert over.news(over.read(bar(t, "6"))) is None and over.read(bar(t, "6", "1")) is None

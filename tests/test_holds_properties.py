@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from okx_ws.errors import ConnectionLost
 from okx_ws.holds import Hold
 from okx_ws.protocol import gaps
-from okx_ws.protocol.reconcile import OrderMemory
 from okx_ws.protocol.subscriptions import Stream
 
 ARG = {"channel": "trades", "instId": "BTC-USDT"}
 PAGE = 7
 
-STEPS = {"trade": 9, "deliver": 6, "cut": 1, "connect": 2, "answer": 4, "fail": 0, "wait": 2}
+STEPS = {"trade": 9, "deliver": 6, "cut": 1, "connect": 2, "answer": 4, "lie": 0, "fail": 0, "wait": 2}
 
 
 def push(high, count=1):
@@ -52,7 +51,7 @@ class World:
     # what a hold wants of its owner
 
     def memory_of(self, stream):
-        return OrderMemory()
+        return None
 
     def wake_at(self, at):
         """The test goes on by itself."""
@@ -109,9 +108,30 @@ class World:
     def answer(self):
         if self.asked and self.asked[0][1] <= self.now:
             ask, _ = self.asked.popleft()
-            top = min(self.shown, int(ask.params.get("after", 10**9)) - 1)
-            rows = [json.loads(push(number))["data"][0] for number in range(top, max(0, top - PAGE), -1)]
-            self.hold.answered(ask, rows)
+            self.hold.answered(ask, self.rows_for(ask))
+
+    def rows_for(self, ask):
+        top = min(self.shown, int(ask.params.get("after", 10**9)) - 1)
+        return [json.loads(push(number))["data"][0] for number in range(top, max(0, top - PAGE), -1)]
+
+    def lie(self):
+        """An answer that is late, empty, out of order, doubled, of another instrument, or no trades."""
+        if self.asked and self.asked[0][1] <= self.now:
+            ask, _ = self.asked.popleft()
+            rows = self.rows_for(ask)
+            how = self.rng.choice(["empty", "order", "double", "foreign", "junk", "half", "endless"])
+            at = self.rng.randrange(len(rows)) if rows else 0
+            if how == "order":
+                self.rng.shuffle(rows)
+            elif how == "double":
+                rows += rows[: at + 1]
+            elif how in ("foreign", "junk") and rows:
+                rows[at] = {**rows[at], **({"instId": "ETH-USDT"} if how == "foreign" else {"ts": None})}
+            elif how == "half":
+                rows = rows[: at + 1]
+            elif how == "endless":
+                rows = [json.loads(push(number))["data"][0] for number in range(self.shown, 0, -1)][:PAGE]
+            self.hold.answered(ask, [] if how == "empty" else rows)
 
     def fail(self):
         if self.asked:
@@ -163,6 +183,16 @@ def test_a_rest_that_is_down_costs_nothing_but_the_holes(seed, steps):
     """Property: what came live is delivered, in order, and every hole with something in it is told as unrepaired."""
     world = run(seed, steps, {**STEPS, "answer": 1, "fail": 4})
     assert world.got == sorted(set(world.got))
+    lost = set(range(world.got[0], world.traded + 1)) - set(world.got)
+    assert not lost or any(not mark["repaired"] for mark in world.marks)
+    assert world.longest_s <= World.timeout_s + 1.2
+
+
+@given(st.integers(0, 2**32), st.integers(0, 150))
+def test_a_rest_that_lies_costs_no_more(seed, steps):
+    """Property: what it tells of trades is refused, or is what was traded; nobody is told twice, or out of order."""
+    world = run(seed, steps, {**STEPS, "answer": 2, "lie": 4})
+    assert world.got == sorted(set(world.got)) and world.got[-1] <= world.traded
     lost = set(range(world.got[0], world.traded + 1)) - set(world.got)
     assert not lost or any(not mark["repaired"] for mark in world.marks)
     assert world.longest_s <= World.timeout_s + 1.2

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from okx_ws import SubscribeError
+from okx_ws import QueueOverflow, SubscribeError
 from okx_ws.exchange import LocalExchange
 from tests.watch import Watch, eventually
 from tests.web import http
@@ -243,11 +243,11 @@ def test_an_answer_that_cannot_be_right_is_asked_for_again(lab):
 
 
 def test_a_stream_that_waits_holds_up_no_other(lab):
-    """Handler, own queue and shared queue of others get what comes, while REST is mute."""
+    """They get what comes, while REST is mute."""
     one = lab(backfill_timeout=2.0)
-    others = [one.ws.subscribe(channel, instId="BTC-USDT", queue=True) for channel in ("tickers", "open-interest")]
-    one.ws.subscribe("trades", instId="BTC-USDT")
-    one.read(1)
+    args = [TRADES, *({"channel": channel, "instId": "BTC-USDT"} for channel in ("tickers", "open-interest"))]
+    trades, *others = one.ws.subscribe(args, queue=True)  # in one request, which is all that the server reads
+    assert ids([trades.get(timeout=8)]) == [10]
     one.rest.spoil = BAD["mute"]
     one.lose()
     one.after.put(push(trade(14)))
@@ -255,9 +255,9 @@ def test_a_stream_that_waits_holds_up_no_other(lab):
         one.after.put(push({"ts": "1700000000099"}, arg=other.arg))
     start = time.monotonic()
     for other in others:
-        assert other.get(timeout=2)["data"] and other.get(timeout=2)["event"] == "gap" and other.get(timeout=2)["data"]
-    assert time.monotonic() - start < 1.0
-    marker, live = one.read(2)
+        assert other.get(timeout=8)["data"] and other.get(timeout=8)["event"] == "gap" and other.get(timeout=8)["data"]
+    assert time.monotonic() - start < 1.5
+    marker, live = trades.get(timeout=8), trades.get(timeout=8)
     assert marker["repaired"] is False and ids([live]) == [14] and time.monotonic() - start > 1.0
 
 
@@ -297,6 +297,41 @@ def test_too_many_messages_end_the_wait(lab, monkeypatch):
         one.after.put(push(trade(number)))
     marker, *messages = one.read(61, timeout=5)
     assert marker["repaired"] is False and ids(messages) == list(range(20, 80))
+
+
+@pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "block", "error", "latest"])
+def test_a_hold_that_releases_more_than_a_queue_takes_loses_nothing_silently(policy, lab):
+    """In order, each once; what a full queue drops, the whole hole perhaps, has its marker or its error before it."""
+    one = lab(backfill_timeout=1.0, overflow=policy, queue_size=50)
+    trades = one.ws.subscribe("trades", instId="BTC-USDT", queue=True)
+    assert ids([trades.get(timeout=5)]) == [10]
+    one.rest.spoil = BAD["mute"]
+    one.lose()
+    held = threading.Event()
+    inside = one.rest.spoil
+    one.rest.spoil = lambda path, query: held.set() or inside(path, query)
+    for number in range(20, 1520):
+        one.after.put(push(trade(number)))
+    assert held.wait(5)
+    last, told, longest, got = 10, False, 0, 0
+    while last < 1520:
+        longest = max(longest, trades.own_queue.qsize())
+        try:
+            message = trades.get(timeout=1.5)
+        except queue.Empty:  # of what was dropped last, the next message tells
+            one.after.put(push(trade(1520)))
+            continue
+        except QueueOverflow:
+            told = True
+            continue
+        if message.get("event"):
+            told = told or not message["repaired"]
+            continue
+        (number,) = ids([message])
+        assert number > last and (number == last + 1 or told), (last, number)
+        last, told, got = number, False, got + 1
+    assert longest <= {"block": 1600, "drop_newest": 50}.get(policy, 51)
+    assert got == 1501 if policy == "block" else got > 1
 
 
 def test_what_is_held_when_the_manager_closes_is_delivered(lab):
@@ -399,7 +434,7 @@ def test_trades_delivered_are_trades_that_happened(connect):
 
 
 def test_every_closed_candle_comes_once(connect):
-    """Acceptance 87: of trades, of the mark price and of an index, with links that fall."""
+    """Acceptance 87: of trades, of an index and of a spread, with links that fall."""
     with LocalExchange(speed=20) as exchange:
         ws = connect(exchange)
         got = defaultdict(list)
@@ -408,8 +443,9 @@ def test_every_closed_candle_comes_once(connect):
             channel = message["arg"]["channel"]
             got[channel] += [int(row[0]) for row in message["data"] if row[-1] == "1"]
 
-        for channel, instId in (("candle1s", "BTC-USDT"), ("candle1m", "BTC-USDT"), ("index-candle1m", "BTC-USDT")):
-            ws.subscribe(channel, instId=instId, handler=take)
+        for channel in ("candle1s", "candle1m", "index-candle1m"):
+            ws.subscribe(channel, instId="BTC-USDT", handler=take)
+        ws.subscribe("sprd-candle1m", sprdId="BTC-USDT_BTC-USDT-SWAP", handler=take)
         watch = Watch(ws)
         for _ in range(4):
             eventually(lambda: got["candle1s"])
@@ -417,7 +453,7 @@ def test_every_closed_candle_comes_once(connect):
             threading.Event().wait(0.6)
             watch.wait("subscribed", timeout=10)
         mark = got["candle1s"][-1]
-        eventually(lambda: got["candle1s"][-1] > mark + 20_000 and len(got) == 3 and all(map(len, got.values())), 15)
+        eventually(lambda: got["candle1s"][-1] > mark + 20_000 and len(got) == 4 and all(map(len, got.values())), 15)
         ws.close()
         for channel, starts in got.items():
             length = 1000 if channel == "candle1s" else 60_000
@@ -456,6 +492,29 @@ def test_orders_that_changed_without_a_link_are_told(connect):
         assert live["data"][0]["state"] == "canceled" and "backfill" not in live
 
 
+def test_orders_that_no_question_finds_any_more_come_from_the_history(connect):
+    """Acceptance 90: one ended and is not known by its number; another came and went, and was never filled."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True, **exchange.credentials)
+        orders = ws.subscribe("orders", instType="ANY", queue=True).wait(5)
+        order = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": "1000", "sz": "0.01"}
+        resting = ws.place_order(**order)
+        assert orders.get(timeout=5)["data"][0]["state"] == "live"
+        exchange.faults.start("rest_error", status=200, code="51603", msg="Order does not exist", path="*/trade/order")
+        refused = exchange.faults.start("refuse", what="upgrade", endpoint="private")
+        watch = Watch(ws)
+        exchange.drop("private")
+        watch.wait("disconnected", endpoint="private")
+        (passing,) = ws.rest.post("/api/v5/trade/batch-orders", [order])
+        named = [{"instId": "BTC-USDT", "ordId": row["ordId"]} for row in (resting, passing)]
+        ws.rest.post("/api/v5/trade/cancel-batch-orders", named)
+        refused.stop()
+        marker, *told = (orders.get(timeout=10) for _ in range(3))
+        assert marker["repaired"] and all(message["backfill"] for message in told), marker
+        assert [message["data"][0]["ordId"] for message in told] == [row["ordId"] for row in (resting, passing)]
+        assert {message["data"][0]["state"] for message in told} == {"canceled"}
+
+
 def test_a_funding_rate_is_told_though_its_next_push_is_far(connect):
     """The present one, once."""
     with LocalExchange() as exchange:
@@ -485,3 +544,47 @@ def test_a_stream_that_is_refused_when_it_is_subscribed_again_ends_with_its_hole
         assert rest[-1] is marker and marker["cause"] == "disconnect" and not marker["repaired"]
         newest = rest[-2]["data"][-1] if rest[:-1] else last
         assert marker["since_ms"] == int(newest["ts"]) <= marker["until_ms"]
+
+
+RARE = [
+    {"channel": "option-trades", "instType": "OPTION", "instFamily": "BTC-USD"},
+    {"channel": "sprd-public-trades", "sprdId": "BTC-USDT_BTC-USDT-SWAP"},
+]
+
+
+def test_trades_of_options_and_spreads_are_filled_too(connect):
+    """Acceptance 86: of a family, and of a spread: each once, of each instrument in order, as the stream sends them."""
+    with LocalExchange() as exchange:
+        exchange.record()
+        ws = connect(exchange, markers=True)
+        got, filled, markers = defaultdict(list), set(), []
+
+        def take(message):
+            if message.get("event"):
+                markers.append(message)
+                return
+            got[message["arg"]["channel"]] += message["data"]
+            filled.update([message["arg"]["channel"]] if message.get("backfill") else [])
+
+        for subscription in ws.subscribe(RARE, handler=take):
+            subscription.wait(5)
+        eventually(lambda: len(got) == 2, 15)
+        for _ in range(4):
+            outage = exchange.faults.start("refuse", what="upgrade")
+            exchange.drop()
+            threading.Event().wait(0.7)
+            outage.stop()
+            marks = {channel: len(rows) for channel, rows in got.items()}
+            eventually(lambda marks=marks: all(len(got[channel]) > n + 1 for channel, n in marks.items()), 15)
+        threading.Event().wait(1.0)  # what was pushed last arrives
+        ws.close()
+        assert markers and [marker for marker in markers if not marker["repaired"]] == []
+        assert filled == {arg["channel"] for arg in RARE}
+        for arg in RARE:
+            rows = got[arg["channel"]]
+            truth = [row for sent in exchange.sent(arg) for row in sent.push["data"]]
+            places = {row.get("instId") for row in rows}
+            for place in places:
+                ids, there = ([row["tradeId"] for row in some if row.get("instId") == place] for some in (rows, truth))
+                assert ids == there[there.index(ids[0]) : there.index(ids[-1]) + 1], place
+            assert all(row in truth for row in rows), "as the stream would have sent them"

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections import Counter
+from decimal import Decimal
 
 import pytest
 
@@ -161,3 +163,73 @@ def test_a_key_is_rotated_while_trading(trader, exchange):
     assert life.wait("rotated", "live") == ["live"]
     with pytest.raises((LoginError, AckTimeout)):
         trader.login_again(**{**NEW, "passphrase": "wrong"})
+
+
+def test_two_managers_with_one_key_keep_its_limit_together(connect):
+    """OKX counts by user and instrument, 60 in 2 s: a strict exchange refuses none, though either sends 40 at once."""
+    with LocalExchange(strict=True) as exchange:
+        made = [connect(exchange, **exchange.credentials) for _ in range(2)]
+        px = str(int(float(made[0].rest.ticker("BTC-USDT")[0]["bidPx"]) * 0.9))
+        order = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": px, "sz": "0.0001"}
+        for ws in made:
+            assert ws.place_order(**order).ok  # the link and the code are had
+        futures = [ws.place_order_nowait(**order, timeout=10) for ws in made for _ in range(40)]
+        assert all(future.result(10).ok for future in futures)
+        assert len(exchange.truth().open) == 82
+
+
+def test_orders_go_where_they_belong_whatever_else_is_open(trader, exchange):
+    """Acceptance 82: none goes over a public or business link, though both are up; those of spreads go to /business."""
+    for channel, arg in (("tickers", {"instId": "BTC-USDT"}), ("candle1m", {"instId": "BTC-USDT"})):
+        trader.subscribe(channel, **arg).wait(5)
+    placed = trader.place_order(**trader.order)
+    trader.request("amend-order", [{"instId": "BTC-USDT", "ordId": placed.ordId, "newSz": "0.02"}])
+    trader.cancel_orders([{"instId": "BTC-USDT", "ordId": placed.ordId}])
+    trader.mass_cancel_spread_orders()
+    ops = {(desk.endpoint, request["op"]) for desk in exchange.desks for request in desk.requests}
+    trades = {pair for pair in ops if pair[1] not in ("login", "subscribe", "unsubscribe")}
+    assert trades == {
+        ("private", "order"),
+        ("private", "amend-order"),
+        ("private", "batch-cancel-orders"),
+        ("business", "sprd-mass-cancel"),
+    }
+    for desk in exchange.desks:
+        sent = [request["op"] for request in desk.requests]
+        first = next((number for number, op in enumerate(sent) if (desk.endpoint, op) in trades), None)
+        assert first is None or "login" in sent[:first]
+
+
+def test_a_new_key_costs_no_order_and_no_fill(connect):
+    """Twice in a row: what happens on the account meanwhile is told all the same, each once."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, **exchange.credentials)
+        got = {"orders": [], "fills": []}
+        for channel, arg in (("orders", {"instType": "ANY"}), ("fills", {})):
+            ws.subscribe(channel, handler=lambda m: got[m["arg"]["channel"]].extend(m["data"]), **arg).wait(5)
+        order = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "market", "sz": "100"}
+        account, over = exchange.accounts[0], threading.Event()
+
+        def trade_elsewhere():
+            while not over.wait(0.005):
+                exchange.call(lambda: exchange.orders.carry_out(account, "place", [order], None))
+
+        other = threading.Thread(target=trade_elsewhere)
+        other.start()
+        try:
+            for number in range(2):
+                eventually(lambda least=8 * number: len(exchange.truth().orders) > least)
+                exchange.hub.accounts[f"rotated-{number}"] = account  # another key of the same account
+                ws.login_again(**{**exchange.credentials, "apiKey": f"rotated-{number}"}, timeout=20)
+        finally:
+            over.set()
+            other.join()
+        truth = exchange.truth()
+        traded = sum(Decimal(row["fillSz"]) for row in truth.fills)
+        eventually(lambda: sum(Decimal(row["fillSz"]) for row in list(got["fills"])) >= traded)
+        eventually(
+            lambda: {row["ordId"] for row in list(got["orders"]) if row["state"] == "filled"} == set(truth.orders)
+        )
+        assert sum(Decimal(row["fillSz"]) for row in got["fills"]) == traded
+        ended = Counter(row["ordId"] for row in got["orders"] if row["state"] == "filled")
+        assert set(ended.values()) == {1} and len(ended) > 8

@@ -218,7 +218,6 @@ def test_demo_and_live_have_codes_of_their_own(peer, connect):
         ({"px": "60000.15"}, "px 60000.15 is no whole number of ticks: BTC-USDT-SWAP has ticks of 0.1"),
         ({"sz": "2.005"}, "sz 2.005 is no whole number of lots"),
         ({"sz": "0"}, "under BTC-USDT-SWAP's smallest, 0.01"),
-        ({"px": "much"}, "px must be a number"),
     ],
 )
 def test_ticks_and_lots_are_checked_if_asked(change, words, trade):
@@ -309,6 +308,47 @@ def test_an_expTime_that_has_passed_makes_absence_certain(lost, rest):
     assert (found.state, found.certain) == ("not_done", True) and "expTime" in found.msg
 
 
+def test_an_order_that_its_question_does_not_find_is_looked_for_among_those_that_are_over(lost, rest, monkeypatch):
+    """By its name since it was sent; by its number, as the newest that is no newer."""
+    monkeypatch.setattr(resolving, "SETTLED_S", 0.3)
+    rest.rows["/api/v5/trade/order"] = NONE
+    rest.rows[resolving.HISTORY] = [
+        {"clOrdId": "other", "ordId": "9", "state": "filled"},
+        {"clOrdId": "mine", "ordId": "7", "state": "filled"},
+    ]
+    before_ms = int(time.time() * 1000)
+    found = lost(**SWAP, clOrdId="mine").resolve()
+    assert (found.state, found.certain, found.order["ordId"]) == ("done", True, "7")
+    asked = rest.of("orders-history")[0][2]
+    assert abs(int(asked.pop("begin")) + resolving.SKEW_MS - before_ms) < 5000
+    assert asked == {"instType": "SWAP", "instId": "BTC-USDT-SWAP"}
+    found = lost("cancel_order", instId="BTC-USDT-SWAP", ordId="7").resolve()
+    assert (found.state, found.certain) == ("not_done", True) and "filled" in found.msg
+    assert rest.of("orders-history")[1][2] == {
+        "instType": "SWAP",
+        "instId": "BTC-USDT-SWAP",
+        "after": "8",
+        "limit": "1",
+    }
+
+
+def test_a_history_that_does_not_answer_leaves_what_is_known(lost, rest, monkeypatch):
+    """The order's own question has answered: it is not there, as far as can be seen."""
+    monkeypatch.setattr(resolving, "SETTLED_S", 0.0)
+    rest.rows["/api/v5/trade/order"] = NONE
+    rest.rows[resolving.HISTORY] = {"code": "51000", "msg": "no such type", "data": []}
+    found = lost(**SWAP).resolve()
+    assert (found.state, found.certain) == ("not_done", False)
+
+
+def test_absence_proves_nothing_once_okx_may_have_forgotten(lost, rest, monkeypatch):
+    """Canceled without a fill, an order is gone after two hours: an expTime that has passed makes nothing certain."""
+    monkeypatch.setattr(resolving, "FORGOTTEN_S", 0.0)
+    rest.rows["/api/v5/trade/order"] = NONE
+    found = lost(**SWAP, expTime=int(time.time() * 1000) - 5000).resolve(0.5)
+    assert (found.state, found.certain) == ("unknown", False) and "forgotten" in found.msg
+
+
 @pytest.mark.parametrize(
     ("method", "order", "row", "state", "certain"),
     [
@@ -383,6 +423,18 @@ def test_a_copy_of_the_error_from_elsewhere_says_what_to_ask(lost):
     error = pickle.loads(pickle.dumps(lost(**SWAP, clOrdId="mine")))
     assert error.clOrdId == "mine"
     with pytest.raises(UsageError, match="ask ws.rest.order for mine"):
+        error.resolve()
+
+
+def test_an_outcome_that_is_asked_for_too_late_says_who_can_tell(trade):
+    """The manager that could ask is closed: another one can, by these names."""
+    arrived = threading.Event()
+    ws = trade(lambda talk, request: arrived.set())
+    future = ws.place_order_nowait(**SWAP, clOrdId="mine", timeout=20)
+    assert arrived.wait(5)
+    ws.close()
+    error = future.exception(5)
+    with pytest.raises(ManagerClosed, match="another one.*mine"):
         error.resolve()
 
 

@@ -16,10 +16,12 @@ from typing import Any, TypedDict
 from .ledger import Ledger, decimal_of
 from .order_log import OrderLog
 
-__all__ = ["Account", "Key", "Position", "login_refusal", "rekey"]
+__all__ = ["POSITION_MODES", "Account", "Key", "Position", "login_refusal", "rekey"]
 
 #: A login older than this by the server's clock is refused.
 LOGIN_WINDOW_S = 30
+
+POSITION_MODES = ("net_mode", "long_short_mode")
 
 #: Unix seconds; OKX's own samples have a fraction.
 TIMESTAMP = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -35,7 +37,7 @@ class Key(TypedDict):
 
 @dataclass(frozen=True)
 class Position:
-    """A net position: `pos` contracts, less than 0 if short, bought or sold at `avgPx`.
+    """A position: `pos` contracts, less than 0 if short, bought or sold at `avgPx`.
 
     Raises:
         ValueError: They are no numbers, or the price is not more than 0.
@@ -59,6 +61,7 @@ class Account:
         uid: Goes into the arg of private pushes.
         demo: The key is for demo trading.
         level: VIP level.
+        posMode: ``"net_mode"``, or ``"long_short_mode"``: of a swap or future, a long and a short position may be held.
         balances: Currency → amount, to begin with.
         positions: What is open, to begin with.
         page_rows: Rows of a page, of what ``account`` and ``positions`` push in pages.
@@ -70,6 +73,7 @@ class Account:
     uid: str = "77982378738415879"
     demo: bool = False
     level: int = 5
+    posMode: str = "net_mode"
     balances: dict[str, float] = field(default_factory=lambda: {"BTC": 1.5, "ETH": 20.0, "USDT": 50_000.0})
     positions: list[Position] = field(
         default_factory=lambda: [Position("BTC-USDT-SWAP", "12", "64150"), Position("ETH-USDT-SWAP", "-5", "1832.5")]
@@ -84,8 +88,16 @@ class Account:
     def __post_init__(self) -> None:
         self.log = OrderLog()
         self.ledger = Ledger({ccy: decimal_of(amount) for ccy, amount in self.balances.items()})
+        if self.posMode not in POSITION_MODES:
+            raise ValueError(f"posMode must be one of {', '.join(POSITION_MODES)}, not {self.posMode!r}")
         for position in self.positions:
-            self.ledger.hold(position.instId, decimal_of(position.pos), decimal_of(position.avgPx))
+            pos = decimal_of(position.pos)
+            posSide = ("short" if pos < 0 else "long") if self.hedges(position.instId) else "net"
+            self.ledger.hold((position.instId, "cross", posSide), pos, decimal_of(position.avgPx))
+
+    def hedges(self, instId: str) -> bool:
+        """Tell whether its orders on an instrument have to say which position they are about, the long or the short."""
+        return self.posMode == "long_short_mode" and len(instId.split("-")) == 3  # a swap or future
 
     @property
     def credentials(self) -> Key:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from .accounts import Account
+from .instruments import Instrument
 from .ledger import decimal_of
 from .markets import Market, World
 from .order_events import Event, Told, Touched, fill_row
@@ -49,7 +50,7 @@ class Clerk:
     def __init__(self, world: World) -> None:
         self._world = world
         #: The resting orders, by instId.
-        self.resting: dict[str, Resting] = {}
+        self.resting: dict[str, Resting[Order]] = {}
         #: Numbers of orders, of bills, and of places in a queue.
         self.numbers = itertools.count(world.start_ms * 1_000)
         #: What accounts printed on the tape since the last step.
@@ -57,7 +58,7 @@ class Clerk:
         #: What happened and was not taken away yet.
         self.events: list[Event] = []
 
-    def book(self, order: Order) -> Resting:
+    def book(self, order: Order) -> Resting[Order]:
         """Return the resting orders of an order's instrument."""
         return self.resting.setdefault(order.place.instId, Resting())
 
@@ -70,7 +71,7 @@ class Clerk:
         """Book a match of one order."""
         account, place, ts = order.account, order.place, self._world.ts
         px, size = decimal_of(place.px(ticks)), decimal_of(place.sz(lots)) * order.sign
-        booked = account.ledger.fill(place, order.tdMode, size, px, maker, ts)
+        booked = account.ledger.fill(place, order.key, size, px, maker, ts)
         match = Match(tradeId, ticks, lots, maker, ts, booked.fee, booked.feeCcy, booked.pnl, billId=next(self.numbers))
         order.filled += lots
         order.paid_ticks += lots * ticks
@@ -89,7 +90,7 @@ class Clerk:
         if maker:
             self.events.append(Told("fills", account, place, fill_row(order, [match])))
         self._touch(order, tradeId)
-        self._trim(account, order)
+        self.trim(account, place, order)
 
     def _touch(self, order: Order, tradeId: int) -> None:
         place, account = order.place, order.account
@@ -97,16 +98,15 @@ class Clerk:
         if place.instType == "SPOT":
             self.events += [Touched(account, ccy, trade=trade) for ccy in place.instId.split("-")]
             return
-        key = (place.instId, order.tdMode)
-        account.ledger.holdings[key].tradeId = str(tradeId)
-        self.events.append(Touched(account, place.settleCcy, key, trade))
+        account.ledger.holdings[order.key].tradeId = str(tradeId)
+        self.events.append(Touched(account, place.settleCcy, order.key, trade))
 
-    def _trim(self, account: Account, cause: Order) -> None:
-        """Keep the reduce-only orders of an account no larger than the position they reduce."""
-        if cause.place.instType == "SPOT":
+    def trim(self, account: Account, place: Instrument, cause: Order | None = None) -> None:
+        """Keep the reduce-only orders of an account no larger than the position they reduce, which has changed."""
+        if place.instType == "SPOT":
             return
         for order in account.log.open:
-            if not order.draft.reduceOnly or order.place is not cause.place or order is cause:
+            if not order.draft.reduceOnly or order.place is not place or order is cause:
                 continue
             closable = order.left - opening_lots(order, order.left)
             if not closable:
@@ -138,6 +138,8 @@ class Clerk:
             if shown is not None:
                 market.host(side, shown[0], sign * shown[1], sign)
         order.shown = now
+        if order.closing and order.account.ledger.pos(*order.key):
+            self.events.append(Touched(order.account, key=order.key))  # there is more, or less, left to close
 
     def close(self, order: Order) -> None:
         """An order is over: it keeps nothing, and is in no book."""

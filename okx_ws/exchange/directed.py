@@ -11,6 +11,7 @@ from .happenings import Happening, Happenings
 from .hub import Hub
 from .line import Line
 from .markets import Market, World
+from .order_desk import OrderDesk
 from .record import Generated
 from .replay import Recording
 from .rows import status_row
@@ -28,6 +29,7 @@ class Directed:
     world: World
     hub: Hub
     accounts: list[Account]
+    orders: OrderDesk
     _happenings: Happenings
 
     def call(self, function: Callable[[], T]) -> T:
@@ -86,7 +88,7 @@ class Directed:
 
     def truth(self, account: Account | None = None) -> Truth:
         """Return what an account (the first one, if not given) owns and has ordered now: a copy."""
-        return self.call(lambda: truth_of(account or self.accounts[0]))
+        return self.call(lambda: truth_of(account or self.accounts[0], self.orders.spreads))
 
     def replace_key(self, account: Account, key: Key | None) -> int:
         """Give an account another key, or none; what is logged in as it is closed with 4007. Return how many were.

@@ -13,7 +13,16 @@ from typing import Any
 from .markets import Market, Trade, Trades, World
 from .options import OPTION_VOLATILITY
 
-__all__ = ["ChangeFeed", "Feed", "OptionTradeFeed", "Push", "TradeFeed"]
+__all__ = [
+    "ChangeFeed",
+    "Feed",
+    "OptionTradeFeed",
+    "Push",
+    "TradeFeed",
+    "option_trade_row",
+    "single_trades",
+    "trade_row",
+]
 
 Push = dict[str, Any]
 
@@ -100,15 +109,19 @@ class TradeFeed(Feed):
         return [{"data": [self._row(t, id, lots)]} for t in new for id, lots in single_trades(t)]
 
     def _row(self, trade: Trade, tradeId: int, lots: int) -> Push:
-        instrument = self._market.instrument
-        return {
-            "instId": instrument.instId,
-            "tradeId": str(tradeId),
-            "px": instrument.px(trade.ticks),
-            "sz": instrument.sz(lots),
-            "side": trade.side,
-            "ts": str(trade.ts),
-        }
+        return trade_row(self._market, trade, tradeId, lots)
+
+
+def trade_row(market: Market, trade: Trade, tradeId: int, lots: int) -> Push:
+    """Return the row of a trade, of one of its parts, or of all of them."""
+    return {
+        "instId": market.instrument.instId,
+        "tradeId": str(tradeId),
+        "px": market.instrument.px(trade.ticks),
+        "sz": market.instrument.sz(lots),
+        "side": trade.side,
+        "ts": str(trade.ts),
+    }
 
 
 class OptionTradeFeed(Feed):
@@ -123,29 +136,32 @@ class OptionTradeFeed(Feed):
 
     def watch(self, trades: Trades) -> None:
         for market in self._markets:
-            self._new += [self._row(market, trade) for trade in trades.get(market.instrument.instId, ())]
+            new = trades.get(market.instrument.instId, ())
+            self._new += [option_trade_row(self._world, market, trade) for trade in new]
 
     def push(self) -> list[Push]:
         new, self._new = self._new, []
         return [{"data": [row]} for row in new]
 
-    def _row(self, market: Market, trade: Trade) -> Push:
-        place = market.instrument
-        index = f"{self._world.indices[place.index].price:.2f}"
-        return {
-            "instId": place.instId,
-            "instFamily": place.instFamily,
-            "tradeId": str(trade.tradeId),
-            "px": place.px(trade.ticks),
-            "sz": place.sz(trade.lots),
-            "side": trade.side,
-            "optType": place.optType,
-            "fillVol": str(OPTION_VOLATILITY),
-            "fwdPx": index,
-            "idxPx": index,
-            "markPx": place.px(market.mark),
-            "ts": str(trade.ts),
-        }
+
+def option_trade_row(world: World, market: Market, trade: Trade) -> Push:
+    """Return the row of a trade of an option: what happened, and what the option was worth then."""
+    place = market.instrument
+    index = f"{world.indices[place.index].price:.2f}"
+    return {
+        "instId": place.instId,
+        "instFamily": place.instFamily,
+        "tradeId": str(trade.tradeId),
+        "px": place.px(trade.ticks),
+        "sz": place.sz(trade.lots),
+        "side": trade.side,
+        "optType": place.optType,
+        "fillVol": str(OPTION_VOLATILITY),
+        "fwdPx": index,
+        "idxPx": index,
+        "markPx": place.px(market.mark),
+        "ts": str(trade.ts),
+    }
 
 
 def single_trades(trade: Trade) -> list[tuple[int, int]]:

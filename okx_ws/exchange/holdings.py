@@ -13,6 +13,7 @@ from .accounts import Account
 from .instruments import Instrument
 from .ledger import LEVERAGE, Holding, decimal_of, text_of, worth_of
 from .markets import Market, World
+from .order_checks import closing_lots
 
 __all__ = [
     "account_row",
@@ -139,7 +140,7 @@ def position_rows(account: Account, world: World, arg: Mapping[str, str]) -> lis
     for holding in account.ledger.holdings.values():
         market = world.markets.get(holding.instId)
         if market is not None and holding.pos and asked_for(market.instrument, arg):
-            found.append(position_row(holding, market, world))
+            found.append(position_row(account, holding, market, world))
     return found
 
 
@@ -149,8 +150,10 @@ def asked_for(place: Instrument, arg: Mapping[str, str]) -> bool:
     return arg["instType"] in ("ANY", place.instType) and arg.get(narrow) in (None, getattr(place, narrow))
 
 
-def position_row(holding: Holding, market: Market, world: World) -> Row:
-    place = market.instrument
+def position_row(account: Account, holding: Holding, market: Market, world: World) -> Row:
+    """Return one position; of a long or short one, `pos` is never less than 0, and `availPos` can still be closed."""
+    place, net = market.instrument, holding.posSide == "net"
+    closing = decimal_of(place.sz(closing_lots(account, holding.key)))
     mark, average, size = place.price(market.mark), float(holding.avgPx), float(holding.pos)
     face = size * float(place.ctVal or 1) * float(place.ctMult or 1)
     usd = abs(face) if place.ctType == "inverse" else abs(face) * mark
@@ -162,9 +165,9 @@ def position_row(holding: Holding, market: Market, world: World) -> Row:
         "instId": place.instId,
         "mgnMode": holding.mgnMode,
         "posId": holding.posId,
-        "posSide": "net",
-        "pos": text_of(holding.pos),
-        "availPos": "",
+        "posSide": holding.posSide,
+        "pos": text_of(holding.pos if net else abs(holding.pos)),
+        "availPos": "" if net else text_of(abs(holding.pos) - closing),
         "avgPx": avgPx,
         **dict.fromkeys(("upl", "uplLastPx"), upl),
         **dict.fromkeys(("uplRatio", "uplRatioLastPx"), ratio),

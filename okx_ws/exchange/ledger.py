@@ -3,8 +3,9 @@
 Law. Amounts are decimals, never floats. A fill changes a balance by amounts that are rounded once, and those very
 amounts stand in the order's pushes: what is pushed adds up to the balance, to the last digit.
 
-A derivative's position is one net position for each margin mode, at the average price it was opened at. Its margin is
-what it was opened for, divided by `LEVERAGE`; what it has gained since can be seen in ``eq``, and is not lent on.
+A derivative's position is one net position for each margin mode, at the average price it was opened at; of an account
+that hedges, a long and a short one. Its margin is what it was opened for, divided by `LEVERAGE`; what it has gained
+since can be seen in ``eq``, and is not lent on.
 An option is paid for when it is bought; only a short one needs margin.
 """
 
@@ -15,7 +16,10 @@ from decimal import Decimal
 
 from .instruments import Instrument
 
-__all__ = ["LEVERAGE", "Fill", "Holding", "Ledger", "decimal_of", "text_of"]
+__all__ = ["LEVERAGE", "Fill", "Holding", "Key", "Ledger", "decimal_of", "text_of"]
+
+#: What tells positions apart: instId, margin mode, posSide.
+Key = tuple[str, str, str]
 
 LEVERAGE = 3
 
@@ -62,10 +66,11 @@ class Fill:
 
 @dataclass
 class Holding:
-    """A net position: so many contracts (less than 0 if short) at an average price."""
+    """A position: so many contracts (less than 0 if short) at an average price."""
 
     instId: str
     mgnMode: str
+    posSide: str
     posId: str
     pos: Decimal
     avgPx: Decimal
@@ -76,6 +81,11 @@ class Holding:
     tradeId: str = ""
     cTime: int = 0
     uTime: int = 0
+
+    @property
+    def key(self) -> Key:
+        """What tells it apart from others."""
+        return self.instId, self.mgnMode, self.posSide
 
     @property
     def margin(self) -> Decimal:
@@ -122,16 +132,14 @@ class Ledger:
         self.balances = balances
         #: Currency → what open orders keep.
         self.frozen: dict[str, Decimal] = {}
-        #: By instrument and margin mode.
-        self.holdings: dict[tuple[str, str], Holding] = {}
+        self.holdings: dict[Key, Holding] = {}
         #: A position that is opened again has the number it had.
-        self._posIds: dict[tuple[str, str], str] = {}
+        self._posIds: dict[Key, str] = {}
 
-    def hold(self, instId: str, pos: Decimal, avgPx: Decimal, mgnMode: str = "cross", cTime: int = 0) -> Holding:
+    def hold(self, key: Key, pos: Decimal, avgPx: Decimal, cTime: int = 0) -> Holding:
         """Enter a position."""
-        key = (instId, mgnMode)
         posId = self._posIds.setdefault(key, str(len(self._posIds) + 1))
-        self.holdings[key] = Holding(instId, mgnMode, posId, pos, avgPx, cTime=cTime)
+        self.holdings[key] = Holding(*key, posId, pos, avgPx, cTime=cTime)
         return self.holdings[key]
 
     def margin(self, ccy: str) -> Decimal:
@@ -149,22 +157,23 @@ class Ledger:
         if not self.frozen[ccy]:
             del self.frozen[ccy]
 
-    def pos(self, instId: str, mgnMode: str) -> Decimal:
+    def pos(self, instId: str, mgnMode: str, posSide: str = "net") -> Decimal:
         """Return how many contracts of an instrument are held; less than 0 if short."""
-        holding = self.holdings.get((instId, mgnMode))
+        holding = self.holdings.get((instId, mgnMode, posSide))
         return holding.pos if holding is not None else ZERO
 
-    def fill(self, place: Instrument, mode: str, size: Decimal, px: Decimal, maker: bool, ts: int) -> Fill:
+    def fill(self, place: Instrument, key: Key, size: Decimal, px: Decimal, maker: bool, ts: int) -> Fill:
         """Book a fill of `size` (less than 0 if sold) at `px`.
 
         Args:
-            mode: The order's tdMode: ``"cash"``, or the margin mode of a derivative.
+            place: What was traded.
+            key: Of a derivative: the position it belongs to.
             maker: It rested in the book.
             ts: The exchange's clock.
         """
         if place.instType == "SPOT":
             return self._swap(place, size, px, maker)
-        holding = self.holdings.get((place.instId, mode)) or self.hold(place.instId, ZERO, px, mode, ts)
+        holding = self.holdings.get(key) or self.hold(key, ZERO, px, ts)
         holding.place, holding.uTime = place, ts
         pnl = change(holding, place, size, px)
         fee = -fee_of(place, abs(size), px, maker)

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 
 from .accounts import Account
 from .clerk import BAND, BY_MASS_CANCEL, BY_USER, FOK_NOT_FULL, IOC_REST, OVERRIDDEN, SELF_TRADE, WOULD_TAKE, Clerk
+from .instruments import Instrument
 from .ledger import decimal_of
 from .markets import Market, Trade, Trades, World
-from .order_checks import against, cap, check_funds, check_limits, poor, size_at, worst_price
+from .order_checks import against, cap, check_close, check_funds, check_limits, poor, size_at, worst_price
 from .order_events import Event
 from .order_forms import Amendment
 from .orders import AT_ONCE, POST_ONLY, PROTECTED, Draft, Order, Unfit
@@ -76,6 +77,7 @@ class Engine:
             check_limits(market, draft.side, draft.ticks)
         order = self._new(account, draft)
         capped = cap(order)
+        check_close(order)
         check_funds(order, market)
         account.log.add(order)
         if order.ordType in POST_ONLY and self._would_take(order):
@@ -129,6 +131,7 @@ class Engine:
         failure = None
         try:
             cap(order)
+            check_close(order)
             ccy, amount = keep(order, ticks or 1)
             if amount - order.frozen > order.account.ledger.available(ccy):
                 raise poor(ccy, order.place)
@@ -156,6 +159,10 @@ class Engine:
             if order.ordType in PROTECTED and order.place.instFamily == instFamily:
                 self._clerk.end(order, BY_MASS_CANCEL)
 
+    def position_changed(self, account: Account, place: Instrument) -> None:
+        """An account has another position of an instrument, though not by an order here."""
+        self._clerk.trim(account, place)
+
     # ------------------------------------------------------------------ the world's part
 
     def watch(self, ts: int, trades: Trades) -> None:
@@ -175,7 +182,7 @@ class Engine:
         self._clerk.printed -= printed
         self.stepped()
 
-    def _pass(self, resting: Resting, market: Market, trade: Trade) -> None:
+    def _pass(self, resting: Resting[Order], market: Market, trade: Trade) -> None:
         """A trade of the world beyond the price of resting orders would have met them first."""
         side, sign = ("buy", 1) if trade.side == "sell" else ("sell", -1)
         lots = trade.lots

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from decimal import ROUND_DOWN
 
+from .accounts import Account
 from .instruments import Instrument
-from .ledger import decimal_of
+from .ledger import Key, decimal_of
 from .markets import Market, Side
 from .orders import Order, Unfit
 from .reserves import keep, opening_lots
 
-__all__ = ["against", "cap", "check_funds", "check_limits", "poor", "size_at", "worst_price"]
+__all__ = [
+    "against",
+    "cap",
+    "check_close",
+    "check_funds",
+    "check_limits",
+    "closing_lots",
+    "poor",
+    "size_at",
+    "worst_price",
+]
+
+NOTHING_TO_CLOSE = "Order failed because you don't have any positions in this direction to reduce or close."
 
 
 def against(order: Order, market: Market) -> Side:
@@ -34,6 +47,27 @@ def size_at(order: Order, ticks: int) -> int:
     return int((order.quote / px / lot).to_integral_value(ROUND_DOWN))
 
 
+def check_close(order: Order) -> None:
+    """Refuse an order that would close more than what is there to be closed, and not being closed already.
+
+    Raises:
+        Unfit: It would.
+    """
+    if not order.closing:
+        return
+    account = order.account
+    held = int(abs(account.ledger.pos(*order.key)) / decimal_of(order.place.sz(1)))
+    if not held:
+        raise Unfit("51169", NOTHING_TO_CLOSE)
+    if order.left > held - closing_lots(account, order.key, order):
+        raise Unfit("51112", "Close order size exceeds your available size.")
+
+
+def closing_lots(account: Account, key: Key, but: Order | None = None) -> int:
+    """Return how many lots of a position open orders are to close."""
+    return sum(o.left for o in account.log.open if o.closing and o.key == key and o is not but)
+
+
 def cap(order: Order) -> bool:
     """Make a reduce-only order no larger than what there is to reduce; tell whether it was.
 
@@ -44,8 +78,7 @@ def cap(order: Order) -> bool:
         return False
     closable = order.left - opening_lots(order, order.left)
     if not closable:
-        msg = "Order failed because you don't have any positions in this direction to reduce or close."
-        raise Unfit("51169", msg)
+        raise Unfit("51169", NOTHING_TO_CLOSE)
     capped = closable < order.left
     order.lots, order.opening = order.filled + closable, 0
     return capped

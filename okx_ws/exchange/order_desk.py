@@ -22,6 +22,7 @@ from .matching import Engine
 from .order_limits import MASS, SPREAD
 from .order_ops import LIMIT_WORDS, OPS, Requests, Row, Work, code_of
 from .pushes import Publisher, Subscriber
+from .spread_matching import SpreadEngine
 from .spreads import Spreads
 
 __all__ = ["OrderDesk"]
@@ -70,8 +71,9 @@ class OrderDesk:
         self.pushes = Publisher(world, subscribers, later)
         self.requests = Requests(world, self.engine, strict, lambda: clock_us() // 1000)
         self.dead_man = DeadManSwitches(world, self.engine)
-        self.spreads = Spreads(world, lambda told: self._spread_events.append(told))
-        self._spread_events: list[Any] = []
+        self._spread_engine = SpreadEngine(world, self.engine.position_changed)
+        self._spread_engine.stepped = self._publish
+        self.spreads = Spreads(world, self._spread_engine)
         #: Seconds a request takes on its way to the books.
         self.delay_s = 0.0
         #: Whether the pushes of a request go out before its reply or after it; ``"either"``: as it comes.
@@ -114,10 +116,7 @@ class OrderDesk:
             times = {"inTime": str(inTime), "outTime": str(self._clock_us())}
             self._answer(client, {**head(request), "code": code_of(data), "msg": "", "data": data, **times})
 
-        if self.delay_s > 0:
-            self._later(self.delay_s, carry_out)
-        else:
-            carry_out()
+        self._when_it_arrives(carry_out)
 
     def _mass_cancel(self, client: Client, account: Account, request: Row, row: Row) -> None:
         if self._strict and not self.requests.limits.take((account.uid, "mass-cancel"), MASS, self._clock_us() // 1000):
@@ -136,8 +135,18 @@ class OrderDesk:
         if self._strict and not self.requests.limits.take((account.uid, op), most, self._clock_us() // 1000):
             self._answer(client, {**head(request), "code": "50011", "msg": LIMIT_WORDS["50011"], "data": []})
             return
-        code, data = self.spreads.act(op, account, row)
-        self._answer(client, {**head(request), "code": code, "msg": "", "data": [data]})
+
+        def carry_out() -> None:
+            code, data = self.spreads.act(op, account, row)
+            self._answer(client, {**head(request), "code": code, "msg": "", "data": [data]})
+
+        self._when_it_arrives(carry_out)
+
+    def _when_it_arrives(self, carry_out: Callable[[], None]) -> None:
+        if self.delay_s > 0:
+            self._later(self.delay_s, carry_out)
+        else:
+            carry_out()
 
     def _refuse(self, client: Client, request: Row, code: str, msg: str, inTime: int) -> None:
         times = {"inTime": str(inTime), "outTime": str(self._clock_us())}
@@ -152,8 +161,7 @@ class OrderDesk:
         self._publish()
 
     def _publish(self) -> None:
-        spreads, self._spread_events = self._spread_events, []
-        self.pushes.publish([*self.engine.drain(), *spreads])
+        self.pushes.publish([*self._spread_engine.drain(), *self.engine.drain()])
 
     # ------------------------------------------------------------------ for REST too
 
@@ -182,6 +190,15 @@ class OrderDesk:
             self._publish()
         times = {"inTime": str(inTime), "outTime": str(self._clock_us())}
         return {"code": code_of(data), "msg": "", "data": data, **times}, works
+
+    def carry_out_spread(self, account: Account, op: str, row: Row) -> Row:
+        """Carry out a request of REST about spreads; return its answer. What happens is pushed as by `carry_out`."""
+        code, data = self.spreads.act(op, account, row)
+        if self.push_order == "after":
+            self._later(0.0, self._publish)
+        else:
+            self._publish()
+        return {"code": code, "msg": "", "data": [data]}
 
 
 def head(request: Row) -> Row:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .accounts import Account
 from .instruments import Instrument
+from .ledger import Key
 from .orders import Match, Order
 
 __all__ = ["Event", "Told", "Touched", "fill_row"]
@@ -28,7 +29,7 @@ class Touched:
 
     account: Account
     ccy: str = ""
-    key: tuple[str, str] | None = None
+    key: Key | None = None
     trade: tuple[str, str] | None = None
 
 

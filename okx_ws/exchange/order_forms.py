@@ -17,7 +17,7 @@ from typing import Any
 from .instruments import Instrument
 from .orders import Draft, Unfit
 
-__all__ = ["Amendment", "amendment_of", "choice_in", "draft_of", "identity_of", "number_in", "text_in"]
+__all__ = ["Amendment", "amendment_of", "choice_in", "draft_of", "identity_of", "number_in", "text_in", "units_of"]
 
 CLORDID = re.compile(r"[0-9A-Za-z]{1,32}")
 TAG = re.compile(r"[0-9A-Za-z]{1,16}")
@@ -117,8 +117,8 @@ def lots_of(row: Mapping[str, Any], name: str, place: Instrument) -> int:
     return lots
 
 
-def draft_of(row: Mapping[str, Any], place: Instrument) -> Draft:
-    """Return what a request for an order asks for.
+def draft_of(row: Mapping[str, Any], place: Instrument, hedged: bool = False) -> Draft:
+    """Return what a request for an order asks for; `hedged`: it has to say which position it is about.
 
     Raises:
         Unfit: It cannot be asked for.
@@ -131,7 +131,9 @@ def draft_of(row: Mapping[str, Any], place: Instrument) -> Draft:
     if (tdMode == "cash") != spot or tdMode == "spot_isolated":
         # One account mode is played: spot for cash, derivatives on margin, as with acctLv 2 without spot margin.
         raise Unfit("51010", "You can't complete this request under your current account mode.")
-    choice_in(row, "posSide", ("net",), "net")
+    posSide = row.get("posSide") or "net"
+    if posSide not in (("long", "short") if hedged else ("net",)):
+        raise wrong("posSide")
     quoted = spot and ordType == "market" and choice_in(row, "tgtCcy", ("base_ccy", "quote_ccy"), "") != "base_ccy"
     if side == "sell" and row.get("tgtCcy") in (None, ""):
         quoted = False  # sold by size, unless it is said otherwise
@@ -148,7 +150,8 @@ def draft_of(row: Mapping[str, Any], place: Instrument) -> Draft:
         tgtCcy=("quote_ccy" if quoted else "base_ccy") if spot and ordType == "market" else "",
         clOrdId=clOrdId,
         tag=tag,
-        reduceOnly=flag_of(row, "reduceOnly") and not spot,
+        posSide="" if spot else posSide,
+        reduceOnly=flag_of(row, "reduceOnly") and not spot and not hedged,  # where it says nothing
         banAmend=flag_of(row, "banAmend"),
         stpMode=choice_in(row, "stpMode", STP_MODES, "cancel_maker"),
     )

@@ -158,7 +158,7 @@ class Requests:
         return order if order is not None and order.place is place else None
 
     def _place(self, account: Account, row: Row, place: Instrument) -> Row:
-        order = self._engine.place(account, draft_of(row, place))
+        order = self._engine.place(account, draft_of(row, place, account.hedges(place.instId)))
         draft = order.draft
         return self._done({"clOrdId": draft.clOrdId, "ordId": order.ordId, "tag": draft.tag, "subCode": ""})
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from .accounts import Account
 from .instruments import Instrument
+from .ledger import Key as PositionKey
 from .ledger import text_of
 
 __all__ = ["AT_ONCE", "OPEN", "POST_ONLY", "PROTECTED", "Draft", "Match", "Order", "Unfit", "order_row"]
@@ -143,6 +144,16 @@ class Order:
         """1 for buy, -1 for sell."""
         return 1 if self.side == "buy" else -1
 
+    @property
+    def key(self) -> PositionKey:
+        """The position it is about, unless it is for SPOT."""
+        return self.place.instId, self.tdMode, self.draft.posSide
+
+    @property
+    def closing(self) -> bool:
+        """It closes a long or a short position, and cannot do more than that."""
+        return (self.draft.posSide, self.side) in (("long", "sell"), ("short", "buy"))
+
     def reaches(self, ticks: int) -> bool:
         """Tell whether its limit allows a price."""
         return self.ticks is None or self.sign * ticks <= self.sign * self.ticks
@@ -177,7 +188,7 @@ def order_row(order: Order, match: Match | None = None, more: Mapping[str, str] 
         "notionalUsd": "" if order.ticks is None else f"{place.turnover(order.lots, order.ticks):.4f}",
         "ordType": order.ordType,
         "side": order.side,
-        "posSide": "" if place.instType == "SPOT" else "net",
+        "posSide": draft.posSide,
         "tdMode": order.tdMode,
         "accFillSz": place.sz(order.filled),
         **fill_part(order, match),

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from .accounts import Account
 from .holdings import account_row, asked_for, balance_and_position_row, detail_row, greek_rows, position_row
+from .ledger import Key
 from .markets import World
 from .order_events import Event, Told, Touched
 
@@ -43,7 +44,7 @@ class Group:
 
     account: Account
     currencies: dict[str, None] = field(default_factory=dict)
-    positions: dict[tuple[str, str], None] = field(default_factory=dict)
+    positions: dict[Key, None] = field(default_factory=dict)
     trades: dict[tuple[str, str], None] = field(default_factory=dict)
 
 
@@ -118,7 +119,8 @@ class Publisher:
         account, world = group.account, self._world
         details = [detail_row(account, world, ccy) for ccy in group.currencies]
         held = account.ledger.holdings
-        positions = [position_row(held[key], world.markets[key[0]], world) for key in group.positions if key in held]
+        touched = [held[key] for key in group.positions if key in held]
+        positions = [position_row(account, holding, world.markets[holding.instId], world) for holding in touched]
         for subscriber, arg in self._who(account, "account"):
             rows = [row for row in details if arg.get("ccy") in (None, row["ccy"])]
             if rows:

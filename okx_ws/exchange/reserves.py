@@ -15,7 +15,9 @@ def opening_lots(order: Order, lots: int) -> int:
     """Return how many of an order's lots would open or enlarge a position, not reduce it; all of them, for SPOT."""
     if order.place.instType == "SPOT":
         return lots
-    pos = order.account.ledger.pos(order.place.instId, order.tdMode)
+    if order.draft.posSide != "net":
+        return 0 if order.closing else lots
+    pos = order.account.ledger.pos(*order.key)
     if pos * order.sign >= 0:
         return lots
     return max(0, lots - int(abs(pos) / decimal_of(order.place.sz(1))))

@@ -11,10 +11,11 @@ from .markets import World
 from .order_desk import OrderDesk
 from .recent import Recent
 from .rest_account import AccountPages
-from .rest_answers import Answer, Refused
+from .rest_answers import Answer, Refused, ok
 from .rest_counts import Counts
 from .rest_login import signed_account
 from .rest_market import MarketPages
+from .rest_spreads import SpreadPages, listed_spreads
 from .rest_trade import TradePages
 
 __all__ = ["RestDesk"]
@@ -51,10 +52,12 @@ class RestDesk:
         self._strict = strict
         self._counts = Counts()
         self._market = MarketPages(world, lambda: self._clock_ms())
+        self._market.paths["/api/v5/sprd/spreads"] = lambda query: ok(listed_spreads(world, query))
         self._account = AccountPages(world, lambda: self._clock_ms())
         if orders is None:
             orders = OrderDesk(world, self._accounts.values(), clock_us=lambda: self._clock_ms() * 1000, strict=strict)
         self._trade = TradePages(world, lambda: self._clock_ms(), orders)
+        self._trade.paths |= SpreadPages(orders).paths
 
     def answer(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """Return status and body for a request.
@@ -85,7 +88,7 @@ class RestDesk:
         if private is None and trade is None and public is None:
             raise Refused("50404" if method == "GET" else "50405", f"no {method} {path} here", 404)
         counted = {**query, "user": headers.get("ok-access-key", "")}
-        placed = method == "POST" and path == "/api/v5/trade/order"  # has the same path as looking one up
+        placed = method == "POST" and path.endswith("/order")  # has the same path as looking one up
         if self._strict and not placed and self._counts.too_many(path, counted, self._clock_ms()):
             raise Refused("50011", "Too Many Requests", 429)
         if public is not None:

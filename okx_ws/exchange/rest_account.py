@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .accounts import Account
+from .accounts import POSITION_MODES, Account
 from .currencies import CURRENCIES, currency_row
 from .holdings import account_row, detail_rows, position_rows
 from .markets import World
-from .rest_answers import Answer, Query, ok
+from .rest_answers import Answer, Query, Refused, body_of, empty, ok, wrong
 from .rest_market import listed
 
 __all__ = ["AccountPages"]
+
+IN_USE = "Setting failed. Cancel any open orders, close positions, and stop trading bots first."
 
 
 class AccountPages:
@@ -33,6 +35,7 @@ class AccountPages:
             ("GET", "/api/v5/asset/currencies"): lambda account, query, body: ok(currency_rows(query)),
             ("GET", "/api/v5/account/balance"): self._balance,
             ("GET", "/api/v5/account/positions"): self._positions,
+            ("POST", "/api/v5/account/set-position-mode"): self._set_position_mode,
         }
 
     def _balance(self, account: Account, query: Query, body: bytes) -> Answer:
@@ -46,6 +49,21 @@ class AccountPages:
             arg["instId"] = query["instId"]
         rows = position_rows(account, self._world, arg)
         return ok([row for row in rows if query.get("posId") in (None, row["posId"])])
+
+    def _set_position_mode(self, account: Account, query: Query, body: bytes) -> Answer:
+        asked = body_of(body)
+        if not isinstance(asked, dict):
+            raise Refused("50002", "JSON syntax error", 400)
+        posMode = asked.get("posMode")
+        if posMode in (None, ""):
+            raise empty("posMode")
+        if posMode not in POSITION_MODES:
+            raise wrong("posMode")
+        busy = any(len(order.place.instId.split("-")) == 3 for order in account.log.open)
+        if posMode != account.posMode and (busy or any(holding.pos for holding in account.ledger.holdings.values())):
+            raise Refused("59000", IN_USE)
+        account.posMode = posMode
+        return ok([{"posMode": posMode}])
 
 
 def currency_rows(query: Query) -> list[dict[str, Any]]:
@@ -61,7 +79,7 @@ def config_row(account: Account) -> dict[str, Any]:
         "mainUid": account.uid,
         "acctLv": "2",
         "acctStpMode": "cancel_maker",
-        "posMode": "net_mode",
+        "posMode": account.posMode,
         "autoLoan": False,
         "greeksType": "PA",
         "feeType": "0",

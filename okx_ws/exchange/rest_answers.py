@@ -9,7 +9,22 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-__all__ = ["Answer", "Query", "Refused", "edge_of", "empty", "no_order", "no_place", "number_of", "ok", "page", "wrong"]
+import orjson
+
+__all__ = [
+    "Answer",
+    "Query",
+    "Refused",
+    "body_of",
+    "edge_of",
+    "empty",
+    "no_order",
+    "no_place",
+    "number_of",
+    "ok",
+    "page",
+    "wrong",
+]
 
 #: HTTP status and body.
 Answer = tuple[int, dict[str, Any]]
@@ -78,3 +93,11 @@ def page(rows: Iterable[Any], query: Query, place: Callable[[Any], str], most: i
         if (after is None or int(place(row)) < after) and (before is None or int(place(row)) > before)
     )
     return list(islice(fitting, limit))
+
+
+def body_of(body: bytes) -> object:
+    """Return what a body is in JSON; None if it is nothing."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

@@ -17,6 +17,7 @@ from .channels import make_feed
 from .funding import funding_row, settled_rates
 from .markets import Market, World
 from .rest_answers import Answer, Query, edge_of, empty, no_place, number_of, ok, page, wrong
+from .rest_rare import RarePages
 from .rows import mark_row, ticker_row
 from .rules import CANDLES
 from .trade_log import TradeLog
@@ -90,6 +91,7 @@ class MarketPages:
             "/api/v5/market/trades": self._trades,
             "/api/v5/market/history-trades": self._history_trades,
             "/api/v5/system/status": self._status,
+            **RarePages(world).paths,
         }
 
     def _market(self, query: Query) -> Market:

@@ -73,6 +73,8 @@ class HttpServer:
                 pass
         except (OSError, h11.ProtocolError, asyncio.IncompleteReadError):
             pass  # the client is gone, or speaks no HTTP: nothing to answer
+        except asyncio.CancelledError:
+            pass  # the exchange ends while an answer is late; asyncio's own callback would log it as an error
         finally:
             self._writers.discard(writer)
             writer.close()

@@ -9,20 +9,21 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import orjson
-
 from .accounts import Account
 from .ledger import text_of
 from .markets import World
 from .order_desk import MOST, OrderDesk
 from .order_ops import LIMIT_WORDS
 from .orders import Match, Order, order_row
-from .rest_answers import Answer, Query, Refused, empty, no_order, ok, page, wrong
+from .rest_answers import Answer, Query, Refused, body_of, edge_of, empty, no_order, ok, page, wrong
 
-__all__ = ["TradePages", "body_of"]
+__all__ = ["TradePages"]
 
 #: Seconds until everything is cancelled: 0 for never, else 10 to 120.
 TIME_OUT = re.compile(r"0|[1-9][0-9]|1[01][0-9]|120")
+
+#: What the history is listed by.
+TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION")
 
 TAG = re.compile(r"[0-9A-Za-z]{0,16}")
 
@@ -57,7 +58,7 @@ class TradePages:
             ("GET", "/api/v5/trade/order"): self._order,
             ("GET", "/api/v5/trade/orders-pending"): self._pending,
             ("GET", "/api/v5/trade/orders-history"): self._history,
-            ("GET", "/api/v5/trade/orders-history-archive"): self._history,
+            ("GET", "/api/v5/trade/orders-history-archive"): self._archive,
             ("GET", "/api/v5/trade/fills"): self._fills,
             ("GET", "/api/v5/trade/fills-history"): self._fills,
             ("POST", "/api/v5/trade/cancel-all-after"): self._cancel_all_after,
@@ -95,9 +96,11 @@ class TradePages:
         return ok(paged(reversed(account.log.open), query))
 
     def _history(self, account: Account, query: Query, body: bytes, expTime: str) -> Answer:
-        if not query.get("instType"):
-            raise empty("instType")
-        return ok(paged((order for order in account.log.newest() if not order.open), query))
+        return ok(paged((order for order in account.log.newest() if not order.open), typed(query)))
+
+    def _archive(self, account: Account, query: Query, body: bytes, expTime: str) -> Answer:
+        over = (order for order in account.log.newest() if not order.open)
+        return ok(paged((order for order in over if order.filled or order.state == "filled"), typed(query)))
 
     def _fills(self, account: Account, query: Query, body: bytes, expTime: str) -> Answer:
         wanted = {name: query[name] for name in ("instType", "instId", "instFamily", "ordId") if query.get(name)}
@@ -121,14 +124,6 @@ class TradePages:
         return ok([{"triggerTime": trigger, "tag": tag, "ts": str(now_s)}])
 
 
-def body_of(body: bytes) -> object:
-    """Return what a body is in JSON; None if it is nothing."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
 def rows_in(body: bytes, batch: bool) -> list[dict[str, Any]]:
     """Return the rows of a request: an object, or a list of up to twenty."""
     found = body_of(body)
@@ -138,6 +133,15 @@ def rows_in(body: bytes, batch: bool) -> list[dict[str, Any]]:
     if not 1 <= len(rows) <= MOST:
         raise wrong("args")
     return rows
+
+
+def typed(query: Query) -> Query:
+    """Return a query that says which type of instruments it is about, as those of the history have to."""
+    if not query.get("instType"):
+        raise empty("instType")
+    if query["instType"] not in TYPES:
+        raise wrong("instType")
+    return query
 
 
 def paged(orders: Iterable[Order], query: Query) -> list[dict[str, Any]]:
@@ -156,6 +160,9 @@ def fits(order: Order, query: Query) -> bool:
         "ordType": order.ordType,
         "state": order.state,
     }
+    begin, end = edge_of(query, "begin"), edge_of(query, "end")
+    if not (begin or 0) <= order.cTime <= (order.cTime if end is None else end):
+        return False
     return all(value in query[name].split(",") for name, value in own.items() if query.get(name))
 
 
@@ -185,7 +192,7 @@ def fill_row(order: Order, match: Match) -> dict[str, Any]:
         **dict.fromkeys(("fillIdxPx", "fillPxVol", "fillPxUsd", "fillMarkVol", "fillFwdPx", "fillMarkPx"), ""),
         "fillPnl": text_of(match.pnl),
         "side": order.side,
-        "posSide": "" if place.instType == "SPOT" else "net",
+        "posSide": order.draft.posSide,
         "execType": "M" if match.maker else "T",
         "feeCcy": match.feeCcy,
         "fee": text_of(match.fee),

@@ -8,20 +8,26 @@ Source: OKX v5 docs, "Spread Trading", read June 2026.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from .book_feeds import BookFeed, WholeBookFeed
 from .candles import CandleFeed, Candles
-from .feeds import ChangeFeed, Feed, Push, TradeFeed
+from .feeds import ChangeFeed, Feed, Push, TradeFeed, single_trades, trade_row
 from .instruments import Instrument, decimal_text
+from .ledger import decimal_of, text_of
 from .markets import Market, Trade, Trades, World
 from .rows import ticker_row
 
-__all__ = ["make_spread_feed"]
+__all__ = ["BELOW", "Spread", "SpreadCandles", "SpreadInstrument", "make_spread_feed", "spread_of"]
 
 #: Ticks below a price of 0.
 BELOW = 1_000_000
+
+#: Trades of a spread that are remembered.
+LOGGED = 500
 
 
 @dataclass(frozen=True)
@@ -37,18 +43,35 @@ class SpreadInstrument(Instrument):
     def price(self, ticks: int) -> float:
         return float((ticks - BELOW) * self.tick / 10**self.tick_places)
 
+    def average_px(self, paid_ticks: int, lots: int) -> str:
+        """Return the average price of so many lots that cost so many ticks times lots in all."""
+        average = (Decimal(paid_ticks) / lots - BELOW) * self.tick / 10**self.tick_places
+        return text_of(average.quantize(Decimal("1e-10")))
+
 
 class Spread:
-    """The market of a spread; goes along with the world."""
+    """The market of a spread; goes along with the world.
+
+    Attributes:
+        place: What is traded.
+        spot, swap: Its legs.
+    """
 
     def __init__(self, world: World, sprdId: str) -> None:
         self._spot, self._swap = (world.markets[name] for name in sprdId.split("_"))
-        place = self._swap.instrument
-        spread = SpreadInstrument("SPOT", sprdId, place.index, place.tick, place.tick_places, 2, 500, 0)
-        self.market = Market(spread, self._fair(), random.Random(sprdId))
-        #: What was traded in the last step.
+        self.spot, self.swap = self._spot.instrument, self._swap.instrument
+        place = self.swap
+        self.place = SpreadInstrument("SPOT", sprdId, place.index, place.tick, place.tick_places, 2, 500, 0)
+        self.market = Market(self.place, self._fair(), random.Random(sprdId))
+        #: What was traded in the last step, and lately.
         self.trades: list[Trade] = []
+        self._log: deque[Trade] = deque(maxlen=LOGGED)
         self._last_ms = world.now_ms
+
+    @property
+    def spot_px(self) -> Decimal:
+        """The price of the coin in a trade of the spread."""
+        return decimal_of(self.spot.px(self._spot.mark))
 
     def _fair(self) -> float:
         return self._swap.fair - self._spot.fair
@@ -56,7 +79,14 @@ class Spread:
     def watch(self, ts: int, trades: Trades) -> None:
         """See a step of the world."""
         self.trades = self.market.step(self._fair(), max(1.0, ts - self._last_ms), ts)
+        self._log.extend(self.trades)
         self._last_ms = ts
+
+    def newest_first(self) -> Iterator[Push]:
+        """Give the rows of what was traded lately, one by one."""
+        for trade in reversed(self._log):
+            for tradeId, lots in reversed(single_trades(trade)):
+                yield spread_row(trade_row(self.market, trade, tradeId, lots))
 
 
 def three(rows: list[list[str]]) -> list[list[str]]:

@@ -63,8 +63,6 @@ class Connection(Wishes):
         self._old_at = float("inf")
         #: The thread does nothing any more.
         self._ended = False
-        #: It has ended, or is about to, since nobody needs it any more.
-        self.retired = False
         #: Since when it has had no subscription (monotonic); None while it has one.
         self._empty_since: float | None = None
         self._app: LinkApp | None = None
@@ -220,6 +218,8 @@ class Connection(Wishes):
             self._paused_at = None
             with self.changed:
                 self.departing = False
+                if self.pair is None or self.pair.permanent:
+                    self.renewing = False  # the next one logs in with the new key
                 self.session.link_down()
                 self.changed.notify_all()
             if wire is not None:
@@ -412,6 +412,8 @@ class Connection(Wishes):
         if due and (self.pair is None or self.pair.permanent or self.pair.first is self):  # else a little later
             self.session.teller.heeded()
             self._old_at = now + (self._settings.max_link_age or float("inf"))
+            self._owner.hand_over(self)
+        if self.renewing and self.pair is None:
             self._owner.hand_over(self)
         if self.departing and self.keeper is not None and not self.keeper.depart(now):
             return now + DEPART_S  # when what is held back is delivered

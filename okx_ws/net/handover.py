@@ -97,6 +97,9 @@ class HandOver(Pair):
             self._pass_calls(self.second, self.first)
         self.state = "withdrawing"
         self.second.retire()
+        if self.first.renewing:  # it has a key that was replaced, and cannot go on with it for ever
+            self.first.renewing = False
+            self.first.login_again()
 
     def _pass_calls(self, old: Connection, new: Connection) -> None:
         old.session.pass_calls(new.session)

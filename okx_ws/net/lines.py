@@ -152,11 +152,22 @@ class Lines:
             links = [link for line in self.lines for link in self.links_of(line)]
             next((link for link in links if link.session.up), links[0]).send(text)
 
-    def login_again(self) -> None:
-        """The key was replaced: see `Session.login_again`."""
+    @property
+    def logged_in(self) -> bool:
+        """Some link is logged in."""
+        return any(link.session.up and link.session.login.state == "done" for link in self.connections)
+
+    def login_again(self, hand_over: bool) -> None:
+        """The key was replaced: have links that are logged in handed over, or made anew; see `Session.login_again`."""
         with self.mutex:
-            for connection in self.connections:
-                connection.login_again()
+            for link in [link for link in self.connections if not link.retired]:
+                session = link.session
+                if hand_over and session.up and session.login.state == "done" and link.needed:
+                    session.login.key_passes_on()
+                    link.renewing = True
+                    self.hand_over(link)  # now; or else once what it is a part of is over: see `Connection`
+                else:
+                    link.login_again()
 
     def wait_login(self, until: float) -> None:
         """Wait until all of them are logged in that have to be; see `Connection.wait_login`."""

@@ -26,7 +26,6 @@ class Redundant(Pair):
     def begin(self) -> None:
         """Before either link's thread is started."""
         self._turns: list[Connection] = []
-        self.second.session.calls.share_limits(self.first.session.calls)
         self.join()
 
     def hand_over(self, link: Connection) -> bool:

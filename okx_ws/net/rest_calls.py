@@ -205,11 +205,11 @@ class RestCalls:
         credentials = self._credentials
         return hashlib.sha256(credentials.apiKey.encode()).hexdigest() if credentials else ""
 
-    def room_in(self, path: str, params: Mapping[str, object]) -> float:
-        """Return in how many seconds OKX's limit has room for such a GET; 0 if it has now."""
+    def room_in(self, path: str, params: Mapping[str, object], left: float = 0.0) -> float:
+        """Return in how many seconds OKX's limit has room for such a GET; 0 if it has now: see `RestClient.room_in`."""
         key, now = limit_key("GET", path, texts_of(params), self._user()), self._now()
         with _budgets_lock:
-            return self._budget().ready_at(key, now) - now
+            return self._budget().ready_at(key, now, left) - now
 
     def _send(self, ask: _Ask) -> list[Any]:
         headers = None

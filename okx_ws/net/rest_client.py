@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,8 +46,9 @@ class RestClient:
     ) -> None:
         self._where = urlsplit(transport.url).hostname
         self._calls = RestCalls(transport, credentials, clock, guard)
-        #: Answers to `instruments`, by what was asked.
-        self._listed: dict[str, list[dict[str, Any]]] = {}
+        #: Answers to `instruments`, by instType and what was asked; and how often the channel has told of a change.
+        self._listed: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._changes = 0
 
     # ------------------------------------------------------------------ any endpoint
 
@@ -62,14 +63,15 @@ class RestClient:
         """
         return self._calls.call("GET", path, params, timeout=timeout, signed=signed)
 
-    def room_in(self, path: str, **params: Value) -> float:
+    def room_in(self, path: str, *, left: float = 0.0, **params: Value) -> float:
         """Return in how many seconds OKX's limit has room for such a `get`: 0 if it has now. Does not block.
 
         Args:
             path: From ``/api/v5/`` on, without a query.
+            left: This part of the limit shall stay free for others: 0.5 leaves them half of it.
             **params: OKX's, by its names.
         """
-        return self._calls.room_in(path, params)
+        return self._calls.room_in(path, params, left)
 
     def post(self, path: str, body: Any = None, *, timeout: float = TIMEOUT_S) -> list[Any]:
         """POST to any endpoint, signed and sent once: ``post("/api/v5/account/set-leverage", {"lever": "5", …})``.
@@ -99,7 +101,8 @@ class RestClient:
     ) -> list[dict[str, Any]]:
         """Return what is listed: ``instId``, ``instIdCode`` (int or None), ``tickSz``, ``lotSz``, ``state`` and more.
 
-        Asked once for each combination of arguments, then remembered; the rows are copies.
+        Asked once for each combination of arguments, then remembered, until the channel ``instruments``, if you have
+        subscribed it, tells of a change of that type; the rows are copies.
 
         Args:
             instType: ``SPOT``, ``MARGIN``, ``SWAP``, ``FUTURES``, ``OPTION`` or ``EVENTS``.
@@ -115,10 +118,21 @@ class RestClient:
             "instId": instId,
         }
         self._calls.guard()
-        known = repr(asked)  # values of any type, to be refused below
-        if refresh or known not in self._listed:
-            self._listed[known] = self._rows("/api/v5/public/instruments", timeout, asked)
-        return copy.deepcopy(self._listed[known])
+        known = (str(instType), repr(asked))  # values of any type, to be refused below
+        rows = None if refresh else self._listed.get(known)
+        if rows is None:
+            changes = self._changes
+            rows = self._rows("/api/v5/public/instruments", timeout, asked)
+            if changes == self._changes:  # else it may be from before the change
+                self._listed[known] = rows
+        return copy.deepcopy(rows)
+
+    def heard(self, message: Mapping[str, Any]) -> bool:
+        """Take note of what the channel ``instruments`` tells: what was listed of that type is asked for anew."""
+        self._changes += 1
+        instType = message["arg"].get("instType")
+        self._listed = {known: rows for known, rows in self._listed.items() if known[0] != instType}
+        return False
 
     def ticker(self, instId: str, *, timeout: float = TIMEOUT_S) -> list[dict[str, str]]:
         """Return one ticker, in a list: the object of the channel ``tickers``."""
@@ -252,6 +266,39 @@ class RestClient:
         asked: dict[str, Value] = {"instType": instType, "instId": instId, "ordType": ordType, "state": state}
         paging: dict[str, Value] = {"after": after, "before": before, "limit": limit}
         return self._rows("/api/v5/trade/orders-pending", timeout, {**asked, **paging})
+
+    def orders_history(
+        self,
+        instType: str,
+        *,
+        archive: bool = False,
+        instId: str | None = None,
+        ordType: str | None = None,
+        state: str | None = None,
+        after: Value = None,
+        before: Value = None,
+        begin: Value = None,
+        end: Value = None,
+        limit: Value = None,
+        timeout: float = TIMEOUT_S,
+    ) -> list[dict[str, Any]]:
+        """Return orders of the last seven days that are over, the newest first, 100 at the most.
+
+        OKX keeps those that were canceled without a fill for two hours only.
+
+        Args:
+            instType: ``SPOT``, ``MARGIN``, ``SWAP``, ``FUTURES`` or ``OPTION``.
+            archive: Those of the last three months instead, which come there some time after their end.
+            instId, ordType, state: Only such orders.
+            after, before: Only orders older, newer than this ordId: the last one of a page leads to the next.
+            begin, end: Only orders placed between these times, Unix ms.
+            limit: Rows, up to 100.
+            timeout: Seconds.
+        """
+        asked: dict[str, Value] = {"instType": instType, "instId": instId, "ordType": ordType, "state": state}
+        paging: dict[str, Value] = {"after": after, "before": before, "begin": begin, "end": end, "limit": limit}
+        path = "/api/v5/trade/orders-history-archive" if archive else "/api/v5/trade/orders-history"
+        return self._rows(path, timeout, {**asked, **paging})
 
     def fills(
         self,

@@ -10,6 +10,7 @@ from ..config import Credentials, Settings
 from ..errors import OkxWsError
 from ..events import Event
 from ..protocol.backfill import Ask
+from ..protocol.calls import Pace
 from ..protocol.login import ClockState
 from ..protocol.routing import Outlet
 from ..protocol.subscriptions import Stream
@@ -109,6 +110,7 @@ class Site:
         credentials: Taken out of what OKX says before it is told.
         hint: Added to the remedy of a refused login.
         clock: What logins are signed with; None: the local clock.
+        pace: Says when calls may go; None: each connection's are counted alone.
         keeper: Makes what keeps a connection's streams without holes.
     """
 
@@ -123,6 +125,7 @@ class Site:
     credentials: Credentials | None = None
     hint: str = ""
     clock: ClockState | None = None
+    pace: Pace | None = None
     keeper: Callable[[Any], Keeper] | None = None
 
 

@@ -56,11 +56,16 @@ class Wishes:
             credentials=site.credentials,
             hint=f"tried {site.url}{site.hint}",
             clock=site.clock,
+            pace=site.pace,
         )
         self._waker = Waker()
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._held_open = False
+        #: It has ended, or is about to, since nobody needs it any more.
+        self.retired = False
+        #: It is logged in with a key that was replaced; a new link is to take its place.
+        self.renewing = False
         #: What `call_soon` was given.
         self._soon: deque[Callable[[], None]] = deque()
         #: Why the endpoint is of no use any more; None while it is. After a refused login, public channels that are
@@ -167,7 +172,7 @@ class Wishes:
         self._waker.wake()
 
     def wait_login(self, until: float) -> None:
-        """Wait until it is logged in with the present key, or needs no login; until `until` (monotonic).
+        """Wait until it is logged in with the present key, or needs no login, or another link has taken its place.
 
         Raises:
             LoginError, ConnectionLost, ManagerClosed: It never will be.
@@ -178,7 +183,7 @@ class Wishes:
                 ended = self.failure or self.session.login.error
                 if ended is not None:
                     raise type(ended)(*ended.args)
-                if self.session.logged_in:
+                if (self.session.logged_in and not self.renewing) or self.retired:
                     return
                 left = until - time.monotonic()
                 if left <= 0:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import codec
-from .calls import Calls, is_own
+from .calls import Calls, codes_in, is_own
 from .login import Login
 from .requests import Requests
 from .standing import Standing
@@ -57,18 +57,20 @@ class Answers:
             self._login.accepted()
             self._teller.notice("logged in")
         elif event == "login":
-            self._login_refused(str(message["code"]), str(message.get("msg", "")), calls, now)
+            self._login_refused(self._teller.code_of(message), str(message.get("msg", "")), calls, now)
         elif event == "error":
             self._error(message, calls, now)
         elif event == "channel-conn-count-error":
-            msg = f"too many connections on this channel: {message.get('connCount')}"
+            msg = f"too many connections on this channel: {self._teller.blot(str(message.get('connCount')))}"
             self._standing.crowded(message.get("channel"), msg)
         else:
             self._teller.notice(str(message.get("msg") or event), message)
 
     def reply(self, message: dict[str, Any], calls: Calls, now: float) -> bool:
         """Settle the reply to a call; return whether somebody waited for it."""
-        if calls.replied(message, now):
+        # What is refused is told in an error; accepted orders, which are many, need not be searched for secrets.
+        told = message if codes_in(message) == {"0"} else self._teller.blot_frame(message)
+        if calls.replied(told, now):
             return True
         if is_own(message.get("id")):
             self._teller.late_reply(message)
@@ -91,7 +93,7 @@ class Answers:
         self._standing.refused(self._requests.eliminated(), now)
 
     def _error(self, message: dict[str, Any], calls: Calls, now: float) -> None:
-        code, msg, id = str(message.get("code", "")), str(message.get("msg", "")), id_of(message)
+        code, msg, id = self._teller.code_of(message), str(message.get("msg", "")), id_of(message)
         if self._login.is_answer(code, msg, id, self._requests.waiting):
             self._login_refused(code, msg, calls, now)
             return

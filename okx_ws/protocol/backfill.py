@@ -1,4 +1,4 @@
-"""What is missing in a stream, and what to ask REST for it: trades and candles. Pure.
+"""What is missing in a stream, and what to ask REST for it: repairs, and that of trades. Pure.
 
 Law. A `Repair` is shown what came last before a hole and first after it, says what to ask next, takes the rows of each
 answer, and ends with messages in the order of the stream and with what could not be had. REST is believed in nothing
@@ -8,7 +8,7 @@ a break: between its oldest and its newest row nothing is missing, whatever the 
     hole     last +1 ........................ low -1      (low: the first that came live; unknown while nothing came)
     answers                reach ........ top             (goes on until reach <= last + 1 and top >= low - 1)
 
-Source: OKX v5 docs, "Get trades", "Get trades history", "Get candlesticks" and their like, read June 2026.
+Source: OKX v5 docs, "Get trades" and "Get trades history", read June 2026.
 """
 
 from __future__ import annotations
@@ -23,13 +23,33 @@ import orjson
 from . import codec
 from .identity import trade_ids
 
-__all__ = ["MAX_ROWS", "Ask", "Candles", "Repair", "Trades", "Unusable", "bar_ms", "message_of"]
+__all__ = [
+    "LAG_S",
+    "MAX_ROWS",
+    "Ask",
+    "Place",
+    "Ranged",
+    "Repair",
+    "Trade",
+    "Trades",
+    "Unusable",
+    "is_number",
+    "message_of",
+    "rows_of",
+    "trade_of",
+    "whole",
+]
 
 #: Rows of one repair; what is older stays missing.
 MAX_ROWS = 10_000
 
 #: REST answers from caches that lag behind the stream; asked again after so long.
 LAG_S = 0.2
+
+#: Our clock may be ahead of OKX's by so much. One that is off by more is told (`net.clock`).
+SKEW_MS = 5_000
+
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 #: How a message that comes after a repair stands to it.
 Place = Literal["known", "next", "gap"]
@@ -69,6 +89,33 @@ def whole(value: Any) -> int:
     return int(value)
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether this is a number, as OKX writes prices and amounts."""
+    return isinstance(value, str) and NUMBER.fullmatch(value) is not None
+
+
+class Trade(NamedTuple):
+    """What tells a trade from others: the instrument (or spread) and the tradeId; and when it was made (Unix ms)."""
+
+    place: str
+    id: int
+    ts: int
+
+
+def trade_of(row: Any) -> Trade:
+    """Return what tells a row's trade from others.
+
+    Raises:
+        Unusable: It is no trade.
+    """
+    place = (row.get("instId") or row.get("sprdId")) if isinstance(row, dict) else None
+    if not isinstance(place, str) or not is_number(row.get("px")) or not is_number(row.get("sz")):
+        raise Unusable(f"no trade: {row!r:.80}")
+    if row.get("side") not in ("buy", "sell"):
+        raise Unusable(f"no trade: {row!r:.80}")
+    return Trade(place, whole(row.get("tradeId")), whole(row.get("ts")))
+
+
 class Repair(ABC):
     """One hole of one stream.
 
@@ -80,16 +127,24 @@ class Repair(ABC):
 
     Attributes:
         awaits: It is better asked when the first message after the hole has come.
+        ordered: Its messages come in one order: from the first one on that is not known, all others follow.
         watching: It wants to `see` the messages that came after the hole.
     """
 
     awaits = True
+    ordered = True
 
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
         self.arg = arg
         self.head = head
-        self.since_ms = since_ms
+        # Without a message from OKX the time may be ours, whose clock may be ahead.
+        self.since_ms = since_ms if last is not None else max(0, since_ms - SKEW_MS)
         self.watching = True
+
+    @property
+    def waits(self) -> bool:
+        """No message has come after the hole that tells what to ask for."""
+        return self.watching
 
     @abstractmethod
     def see(self, payload: bytes) -> None:
@@ -236,20 +291,18 @@ class Trades(Ranged):
     def take(self, ask: Ask, rows: list[Any]) -> None:
         found = {}
         for row in rows:
-            if not isinstance(row, dict) or row.get("instId") != self.arg["instId"]:
+            trade = trade_of(row)
+            if trade.place != self.arg["instId"]:
                 raise Unusable(f"no trade of {self.arg['instId']}: {row!r:.80}")
-            if not all(isinstance(row.get(name), str) for name in ("px", "sz", "side")):
-                raise Unusable(f"no trade: {row!r:.80}")
-            found[whole(row.get("tradeId"))] = row
-            if self.first is None and whole(row.get("ts")) < self.since_ms:
-                self._seen_before = True
+            found[trade.id] = (trade, row)
         if not rows and not ask.further:
             if self.first is not None or self.low is not None:
                 raise Unusable("no trades, though there were some")
             self.exhausted, self.reach, self.top = True, 0, 0
         self.page(list(found), newest=not ask.further)
         since = self.since_ms if self.first is None else 0
-        self.rows.update({n: row for n, row in found.items() if self.wanted(n) and whole(row.get("ts")) >= since})
+        self._seen_before = self._seen_before or any(trade.ts < since for trade, _ in found.values())
+        self.rows.update({n: row for n, (trade, row) in found.items() if self.wanted(n) and trade.ts >= since})
 
     def missing(self) -> str:
         return "" if self._seen_before and self.reaches_up else super().missing()
@@ -292,130 +345,5 @@ def spans(payload: bytes | None) -> list[Span]:
         try:
             found.append(Span(*trade_ids(row), int(row["ts"])))
         except (AttributeError, LookupError, TypeError, ValueError):  # OKX does not write such
-            continue
-    return found
-
-
-#: Channel's beginning → the endpoints of its newest and of its older bars, and what names the instrument.
-FAMILIES = {
-    "candle": ("/api/v5/market/candles", "/api/v5/market/history-candles", "instId"),
-    "mark-price-candle": (
-        "/api/v5/market/mark-price-candles",
-        "/api/v5/market/history-mark-price-candles",
-        "instId",
-    ),
-    "index-candle": ("/api/v5/market/index-candles", "/api/v5/market/history-index-candles", "instId"),
-    "sprd-candle": ("/api/v5/market/sprd-candles", "/api/v5/market/sprd-history-candles", "sprdId"),
-}
-
-CANDLES = re.compile(r"((?:mark-price-|index-|sprd-)?candle)(\d+)([smHDWMY])(utc)?")
-
-UNIT_MS = {"s": 1000, "m": 60_000, "H": 3_600_000, "D": 86_400_000, "W": 7 * 86_400_000}
-
-
-def bar_ms(channel: str) -> int | None:
-    """Return how long a bar of a channel lasts; None: months are uneven, or these are no candles."""
-    kind = CANDLES.fullmatch(channel)
-    return int(kind[2]) * UNIT_MS[kind[3]] if kind is not None and kind[3] in UNIT_MS else None
-
-
-class Candles(Ranged):
-    """Candles of all families: the closed ones, by the time they start at."""
-
-    unit = "candles"
-
-    def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
-        super().__init__(arg, head, last, since_ms)
-        kind = CANDLES.fullmatch(arg["channel"])
-        assert kind is not None  # see `repair_of`
-        self._newest, self._history, self._name = FAMILIES[kind[1]]
-        self._bar = kind[2] + kind[3] + (kind[4] or "")
-        self._bar_ms = bar_ms(arg["channel"])
-        bars = starts(last)
-        if bars:
-            start, closed = max(bars)
-            self.first = start + (self._bar_ms or 1) if closed else start
-        else:
-            self.first = max(0, since_ms - (self._bar_ms or 1) + 1)  # the bar that was open then
-        self._path = self._newest
-        #: The last answer about the newest bars, if it lacked some: the same again is all there is.
-        self._short: list[int] | None = None
-        self._lagging = False
-
-    def see(self, payload: bytes) -> None:
-        bars = starts(payload)
-        if bars and max(bars)[0] >= (self.first or 0):
-            self.low = min(bars)[0]
-            self.watching = False
-            self.rows = {number: row for number, row in self.rows.items() if self.wanted(number)}
-
-    @property
-    def reaches_up(self) -> bool:
-        return self.top is not None and not self._lagging
-
-    def next_ask(self) -> Ask | None:
-        if self.empty or len(self.rows) >= MAX_ROWS:
-            return None
-        params = {self._name: self.arg[self._name], "bar": self._bar, "limit": "300"}
-        if not self.reaches_up:
-            params |= {} if self.low is None else {"after": str(self.low)}
-            return Ask(self._newest, params, pause_s=LAG_S if self._lagging else 0.0)
-        if self.reaches_back or self.exhausted:
-            return None
-        return Ask(self._path, {**params, "after": str(self.reach)}, further=True)
-
-    def take(self, ask: Ask, rows: list[Any]) -> None:
-        found: dict[int, list[str]] = {}
-        for row in rows:
-            if not isinstance(row, list) or len(row) < 6 or not all(isinstance(value, str) for value in row):
-                raise Unusable(f"no candle: {row!r:.80}")
-            found[whole(row[0])] = row
-        if ask.further and not found and ask.path != self._history:
-            self._path = self._history
-            return
-        below = sorted(number for number in found if self.low is None or number < self.low)
-        self.page(below, newest=not ask.further)
-        if not ask.further:
-            self._look_up(below, found)
-        self.rows.update({n: row for n, row in found.items() if row[-1] == "1" and self.wanted(n)})
-
-    def _look_up(self, below: list[int], found: Mapping[int, list[str]]) -> None:
-        """See whether the newest page lags behind what came live: bars before that one are closed, and there."""
-        if not below:
-            self.reach = self.top = (self.low or self.first or 1) - 1 if self.reach is None else self.reach
-        if self.low is None:
-            return
-        opened = bool(below) and found[below[-1]][-1] != "1"
-        behind = self._bar_ms is not None and (not below or below[-1] + self._bar_ms < self.low)
-        self._lagging = opened or (behind and self._short != below)
-        self._short = below
-
-    def missing(self) -> str:
-        if self.reach is not None and self._lagging and self.low is not None:
-            newest = self.newest
-            return f"{self.unit} from {self.first if newest is None else newest + 1} to {self.low - 1}"
-        return super().missing()
-
-    def messages(self) -> list[bytes]:
-        return [message_of(self.head, self.rows[number]) for number in sorted(self.rows)]
-
-    def place_of(self, payload: bytes) -> Place:
-        bars, newest = starts(payload), max(self.rows, default=None)
-        if bars and max(bars)[0] < max(self.first or 0, -1 if newest is None else newest + 1):
-            return "known"
-        if self.low is not None or not bars:
-            return "next"
-        follows = self.first if newest is None else newest + (self._bar_ms or 1)
-        late = self._bar_ms is not None and follows is not None and min(bars)[0] > follows
-        return "gap" if late else "next"
-
-
-def starts(payload: bytes | None) -> list[tuple[int, bool]]:
-    """Return when each candle of a push starts, Unix ms, and whether it is closed."""
-    found = []
-    for row in rows_of(payload):
-        try:
-            found.append((whole(row[0]), row[-1] == "1"))
-        except (LookupError, TypeError, Unusable):  # OKX does not write such
             continue
     return found

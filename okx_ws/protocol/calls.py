@@ -17,15 +17,15 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 from ..errors import ConnectionLost, ExchangeError, OkxWsError, OutcomeUnknown, UsageError
 from . import codec
 from .codes import TOO_MANY_CODES, remedy
 from .requests import REPEATED_ID
-from .windows import Windows
+from .windows import Cost, Windows
 
-__all__ = ["Call", "Calls", "Cost", "Outcome", "is_own"]
+__all__ = ["Call", "Calls", "Outcome", "Pace", "codes_in", "is_own"]
 
 #: An id is this and a number, of which there is one sequence in a process: no two calls ever share one.
 ID_PREFIX = "call"
@@ -41,13 +41,14 @@ HELD_S = 0.02
 Outcome = Mapping[str, Any] | OkxWsError
 
 
-class Cost(NamedTuple):
-    """What a call takes from one of OKX's limits: `n` of the `most` that may go under `key` in `window_s` seconds."""
+class Pace(Protocol):
+    """Says when calls may go, within OKX's limits: `Windows`, or what shares them."""
 
-    key: tuple[str, ...]
-    most: int
-    window_s: float = 2.0
-    n: int = 1
+    def reserve(self, costs: Sequence[Cost], now: float) -> float:
+        """Take what a call costs, if there is room for all of it, and return `now`; else when there may be."""
+
+    def full(self, costs: Sequence[Cost], now: float) -> None:
+        """OKX has found too many: count as if all of it were taken."""
 
 
 class Call:
@@ -85,16 +86,20 @@ class Call:
 
 
 class Calls:
-    """The calls of one endpoint, over all its links. Told what happens and what time it is; not thread-safe."""
+    """The calls of one endpoint, over all its links. Told what happens and what time it is; not thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        pace: Says when they may go; None: they are counted here alone.
+    """
+
+    def __init__(self, pace: Pace | None = None) -> None:
         #: In the order they were made.
         self._waiting: list[Call] = []
         #: By id.
         self._sent: dict[str, Call] = {}
         #: When their times are up; also those of calls that are over by now.
         self._times: list[tuple[float, str, Call]] = []
-        self._windows = Windows()
+        self._pace = pace or Windows()
         #: Ended and not yet taken by the owner, who calls their `done`.
         self.settled: list[tuple[Call, Outcome]] = []
         #: When `pump` has something to do, if nothing happens before.
@@ -110,8 +115,7 @@ class Calls:
 
     def split(self) -> Calls:
         """Take out those that were sent, and return them: their replies come over the link that goes."""
-        sent = Calls()
-        sent.share_limits(self)
+        sent = Calls(self._pace)
         sent._sent, self._sent = self._sent, {}
         sent._times = sorted(entry for entry in self._times if entry[1] in sent._sent)
         sent.due = 0.0 if sent._times else float("inf")
@@ -124,10 +128,6 @@ class Calls:
         self._times = sorted(self._times + other._times)
         self.settled += other.settled
         self.due = 0.0 if self._times else float("inf")
-
-    def share_limits(self, other: Calls) -> None:
-        """Count against OKX's limits together with another object."""
-        self._windows = other._windows
 
     def add(self, call: Call) -> None:
         """Have `call` sent with the next `pump` that finds its turn has come.
@@ -174,15 +174,11 @@ class Calls:
 
     def _take(self, call: Call, now: float, full: set[tuple[str, ...]]) -> bool:
         """Take what a call costs; if one of its windows has no room, note so, and when it has."""
-        windows = self._windows
-        ready = max((windows.ready_at(c.key, c.most, c.window_s, now, c.n) for c in call.costs), default=now)
+        ready = self._pace.reserve(call.costs, now) if call.costs else now
         if ready > now:
             full.update(cost.key for cost in call.costs)
             self.due = min(self.due, ready)
-            return False
-        for cost in call.costs:
-            windows.take(cost.key, cost.most, cost.window_s, now, cost.n)
-        return True
+        return ready <= now
 
     def expire(self, now: float) -> None:
         """End the calls whose time is up."""
@@ -212,8 +208,7 @@ class Calls:
     def _heed(self, call: Call, codes: set[str], now: float) -> None:
         """Let the calls behind one wait that OKX found too many: somebody else may use up the same limit."""
         if not codes.isdisjoint(TOO_MANY_CODES):
-            for cost in call.costs:
-                self._windows.fill(cost.key, cost.most, cost.window_s, now)
+            self._pace.full(call.costs, now)
 
     def refused(self, code: str, msg: str, id: str | None, now: float) -> bool:
         """Give an error to the call that it names by its id, or repeats; return whether it was about calls.

@@ -5,10 +5,11 @@ A marker is a JSON text like any message, so that it travels the same way::
     {"event": "gap", "arg": {…}, "cause": "disconnect", "since_ms": 1, "until_ms": 2, "lost": null, "repaired": false}
 
 `repaired`: nothing is missing after all, since REST gave it (it comes next, marked ``backfill``), or since the next
-message holds the whole state (`heals`). Where REST was asked in vain, `missing` says what could not be had.
+message holds the whole state (`heals`). If not, `missing` says what could not be had, and why.
 
 Everything that is missing lies between `since_ms` and `until_ms`, both included: times of messages (``ts``, ``pTime``,
-``uTime``, a candle's start) where they have one, else of their arrival; Unix milliseconds.
+``uTime``, a candle's start) where they have one, else of messages nearby, or OKX's clock as far as it is known
+(`skew`); Unix milliseconds. A message found broken when it is read, and without a time, has that of the next one.
 """
 
 from __future__ import annotations
@@ -52,10 +53,13 @@ def time_of(payload: bytes, newest: bool = False) -> int | None:
     return (max if newest else min)(times, default=None)
 
 
-def marker(arg: Mapping[str, Any], cause: str, since_ms: int, until_ms: int, lost: int | None = None) -> bytes:
-    """Return the text of a marker; `repaired` as the channel alone makes it."""
+def marker(
+    arg: Mapping[str, Any], cause: str, since_ms: int, until_ms: int, lost: int | None = None, missing: str = ""
+) -> bytes:
+    """Return the text of a marker; `repaired` as the channel alone makes it. `missing`: why it is not, if it is not."""
     told = {"event": "gap", "arg": arg, "cause": cause, "since_ms": since_ms, "until_ms": until_ms}
-    return orjson.dumps({**told, "lost": lost, "repaired": heals(arg, cause)})
+    why = {"missing": missing} if missing else {}
+    return orjson.dumps({**told, "lost": lost, "repaired": heals(arg, cause), **why})
 
 
 def settled(marker: Mapping[str, Any], missing: str) -> dict[str, Any]:
@@ -64,11 +68,18 @@ def settled(marker: Mapping[str, Any], missing: str) -> dict[str, Any]:
     return {**told, "missing": missing} if missing else told
 
 
-def malformed(payload: bytes, now_ms: int) -> bytes | None:
-    """Return the marker for a message that cannot be decoded; None if it does not tell whose it is."""
+def malformed(payload: bytes, near_ms: int) -> bytes | None:
+    """Return the marker for a message that could not be decoded when it was read; None if it tells not whose it is.
+
+    It is not asked for: what came behind it is with its readers already, and what is found so late has no place to come
+    to. What names no time itself is given one from nearby.
+    """
     arg = codec.head_arg(payload)
-    at = time_of(payload) or now_ms
-    return None if arg is None else marker(arg, "malformed", at, at, 1)
+    if arg is None:
+        return None
+    at = time_of(payload) or near_ms
+    missing = "" if heals(arg, "malformed") else "the message: it was found when it was read"
+    return marker(arg, "malformed", at, at, 1, missing)
 
 
 def is_marker(payload: bytes) -> bool:

@@ -15,7 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import codec, gaps
+from .login import ClockState
+from .reconcile import can_repair
 from .routing import Batch, Routes
+from .skew import skew_of
 from .subscriptions import Stream
 from .telling import Teller
 
@@ -27,7 +30,11 @@ def end_hole(stream: Stream, until_ms: int) -> bytes:
     since_ms, stream.hole_since_ms = stream.hole_since_ms, None
     assert since_ms is not None  # there is a hole
     lost = 1 if stream.hole_cause == "malformed" else None
-    return gaps.marker(stream.arg, stream.hole_cause, since_ms, max(since_ms, until_ms), lost)
+    missing = ""
+    if not stream.held and not gaps.heals(stream.arg, stream.hole_cause):
+        known = can_repair(stream.arg)
+        missing = f"all of it: {'REST was not asked' if known else 'REST has no record of this channel'}"
+    return gaps.marker(stream.arg, stream.hole_cause, since_ms, max(since_ms, until_ms), lost, missing)
 
 
 class Holes:
@@ -37,24 +44,41 @@ class Holes:
         routes: Where what comes after a hole has to be looked at anew.
         teller: Told of holes that nobody else tells of.
         markers: Who reads wants markers; without, only where an outlet wants them (`Stream.held`).
+        clock: OKX's, if anybody asks for it.
 
     Attributes:
         markers: As given; changes take effect at once.
         marked: Markers of holes that no message ends. Not yet taken by the owner.
-        now_ms: The wall clock when something last arrived, Unix ms; told by the session.
+        now, now_ms: When something last arrived: monotonic, and by our clock (Unix ms); told by the session.
     """
 
-    def __init__(self, routes: Routes, teller: Teller, markers: bool) -> None:
+    def __init__(self, routes: Routes, teller: Teller, markers: bool, clock: ClockState | None = None) -> None:
         self._routes = routes
         self._teller = teller
+        self._clock = clock
         self.markers = markers
         self.marked: list[Batch] = []
+        self.now = 0.0
         self.now_ms = 0
+        #: By how many ms OKX's clock is ahead of ours, and for which moment that was found.
+        self._skew = (0, 0.0)
 
     def take_marked(self) -> list[Batch]:
         """Hand over the markers of holes that no message ends."""
         taken, self.marked = self.marked, []
         return taken
+
+    @property
+    def _skew_ms(self) -> int:
+        """By how much OKX's clock is ahead of ours: looked for once a moment, not for each of a thousand streams."""
+        if self._skew[1] != self.now:
+            self._skew = (skew_of(self._clock, self._routes, self.now, self.now_ms), self.now)
+        return self._skew[0]
+
+    @property
+    def _until_ms(self) -> int:
+        """What has been made until now, by either clock."""
+        return self.now_ms + max(0, self._skew_ms)
 
     # ------------------------------------------------------------------ how one begins
 
@@ -64,7 +88,8 @@ class Holes:
             return
         newest = stream.newest
         seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
-        stream.hole_since_ms = since_ms = since_ms or seen_ms or stream.active_ms or self.now_ms
+        since_ms = since_ms or seen_ms or (stream.active_ms or self.now_ms) + self._skew_ms
+        stream.hole_since_ms = since_ms
         quiet = stream.covered and (cause != "stall" or stream.outdone)  # the twin brings it: nothing is missing
         told = told and not quiet
         stream.gaps += not quiet
@@ -80,9 +105,14 @@ class Holes:
             msg = f"{cause}: what came after {since_ms} (Unix ms) is missing"
             self._teller.tell("gap", stream.arg, msg=msg, data=hole)
 
-    def malformed(self, stream: Stream, payload: bytes, now_ms: int) -> None:
-        """A message of the stream cannot be read."""
-        self.begin(stream, "malformed", gaps.time_of(payload) or now_ms)
+    def malformed(self, stream: Stream, payload: bytes) -> int:
+        """A message of the stream cannot be read: if it has no time, it was made after the one before it.
+
+        Returns:
+            Until when it was made, Unix ms.
+        """
+        self.begin(stream, "malformed", gaps.time_of(payload))
+        return gaps.time_of(payload, newest=True) or self._until_ms
 
     def link_lost(self, streams: Iterable[Stream], up_since: float) -> None:
         """The link is gone: what was active on it (monotonic `up_since`) has a hole."""
@@ -132,14 +162,14 @@ class Holes:
     def acknowledged(self, stream: Stream) -> None:
         """The server has the stream again: what fills its hole need not wait for a message, there may be none."""
         if stream.held and stream.hole_since_ms is not None and stream.routes:
-            self.marked.append((stream.routes[0].outlet, [end_hole(stream, self.now_ms)]))
+            self.marked.append((stream.routes[0].outlet, [end_hole(stream, self._until_ms)]))
 
     def end(self, stream: Stream) -> None:
         """The stream has ended: a hole it has, or has from now on, will not end with a message any more."""
         if stream.live:
             self.begin(stream, "disconnect")
         if stream.hole_since_ms is not None:
-            marker = end_hole(stream, self.now_ms)
+            marker = end_hole(stream, self._until_ms)
             if self.markers or stream.held:
                 self.marked += [(route.outlet, [marker]) for route in stream.routes if route.outlet is not None]
             self.over(stream, marker)

@@ -45,7 +45,13 @@ LOGIN_WORDS = re.compile(r"apiKey|passphrase|timestamp|sign\b", re.IGNORECASE)
 
 
 class ClockState(Protocol):
-    """OKX's time, as far as it matters here."""
+    """OKX's time, as far as it matters here.
+
+    Attributes:
+        offset_s: Seconds that it is ahead of ours, once it is known.
+    """
+
+    offset_s: float
 
     @property
     def known(self) -> bool:
@@ -128,6 +134,10 @@ class Login:
         if not self.outdated:
             self.renew()
         return not self.outdated
+
+    def key_passes_on(self) -> None:
+        """There is a new key, with which another link is to take this one's place: this one stays as it is."""
+        self.old_key = True
 
     def renew(self) -> None:
         """There is a new key: whatever became of the old one, ask anew."""

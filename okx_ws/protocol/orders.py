@@ -15,8 +15,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .calls import Cost
 from .rest import plain_of, text_of
+from .windows import Cost
 
 __all__ = ["BATCHES", "MOST_ORDERS", "OPS", "Op", "check_order", "check_steps", "costs_of", "expiry_of", "instType_of"]
 
@@ -79,6 +79,9 @@ PATTERNS = {
     "side": (re.compile(r"buy|sell"), "'buy' or 'sell'"),
     "posSide": (re.compile(r"long|short|net"), "'long', 'short' or 'net'"),
 }
+#: Fields that are numbers; of a spread, a price may be less than 0.
+NUMBERS = frozenset((*PRICES, *NEW_PRICES, "sz", "newSz"))
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class Op(NamedTuple):
@@ -198,6 +201,8 @@ def _value(name: str, value: object) -> Any:
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"instIdCode must be an int, as OKX lists it, not {value!r}")
         return value
+    if name in NUMBERS and (isinstance(value, bool) or (isinstance(value, str) and value and not is_number(value))):
+        raise UsageError(f"{name} must be a number, not {value!r}")
     if isinstance(value, bool):
         return value
     if isinstance(value, (Mapping, list, tuple)):
@@ -208,6 +213,11 @@ def _value(name: str, value: object) -> Any:
     except UnicodeEncodeError as exc:
         raise UsageError(f"{name} cannot be sent: {exc}") from exc
     return text
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number as OKX could read it: no blanks, and no digits but ASCII's."""
+    return NUMBER.fullmatch(text) is not None
 
 
 def _exactly_one(op: Op, order: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -271,9 +281,7 @@ def _whole_steps(name: str, text: object, step: object, steps: str, row: Mapping
     if text is None:
         return
     number, size = _number(text), _number(step)
-    if number is None:
-        raise UsageError(f"{name} must be a number, not {text!r}")
-    if size and number % size:
+    if number is not None and size and number % size:
         raise UsageError(f"{name} {text} is no whole number of {steps}: {row.get('instId')} has {steps} of {step}")
 
 

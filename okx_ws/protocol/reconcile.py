@@ -1,39 +1,44 @@
-"""What has changed of orders, fills and the funding rate while nobody listened, and what to ask REST for it. Pure.
+"""What has changed of orders, fills and the funding rate while nobody listened, and which repair is whose. Pure.
 
 Law. These channels send no state when they are subscribed, and their rows have no numbers that count: what REST tells
 is compared with what was heard before the hole, and with what came after it. An order of which a message came after the
 hole is told by the stream itself. An order's steps in between are gone (its fills are not: see ``fills``); what it has
 become is told.
 
-Source: OKX v5 docs, "Order channel", "Get order list", "Get transaction details", read June 2026.
+What has become of orders is asked in this order: which are open; what was filled since; which were placed since and are
+over; then one by one those that were open and are in no list, and of one that OKX does not find so, its history.
+
+Source: OKX v5 docs, "Order channel", "Get order list", "Get order history", "Get transaction details", read June 2026.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
-from .backfill import CANDLES, MAX_ROWS, Ask, Candles, Place, Repair, Trades, Unusable, message_of, rows_of, whole
-from .identity import KEYS
+from .backfill import MAX_ROWS, Ask, Place, Repair, Trades, Unusable, message_of, rows_of, whole
+from .bars import CANDLES, Candles
+from .latest import LatestTrades, TradeMemory
+from .memories import FillMemory, Memory, OrderMemory, matches_of, memory_of, time_of
 
-__all__ = ["Fills", "FundingRate", "OrderMemory", "Orders", "repair_of"]
+__all__ = ["Fills", "FundingRate", "Orders", "can_repair", "repair_of"]
 
 PENDING, ORDER, FILLS = "/api/v5/trade/orders-pending", "/api/v5/trade/order", "/api/v5/trade/fills"
+#: Of orders that are over: those of the last seven days, and of three months. Asked by type, with no "all" among them.
+HISTORY, ARCHIVE = "/api/v5/trade/orders-history", "/api/v5/trade/orders-history-archive"
 FUNDING = "/api/v5/public/funding-rate"
+
+#: What ``ANY`` stands for; and an order of another type, if one was heard of.
+TYPES = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION")
 
 #: Rows of a page.
 PAGE = 100
 
-#: Our clock may be ahead of OKX's by so much. One that is off by more is told (`net.clock`).
-SKEW_MS = 5_000
-
-LIVE = ("live", "partially_filled")
 
 #: OKX does not know the order (any more): canceled ones without fills are forgotten after two hours.
 NO_ORDER = "51603"
-
-#: Orders that are remembered, and asked for one by one.
-MOST_ORDERS = 1_000
+#: It knows no history of such a type.
+NO_TYPE = "51000"
 
 #: What tells two states of an order apart.
 State = tuple[str, str, str, str]
@@ -48,40 +53,13 @@ def state_of(row: Mapping[str, Any]) -> State:
     return ordId, uTime, state, filled
 
 
-def time_of(row: Mapping[str, Any]) -> int:
-    """Return when the order last changed, Unix ms; 0 if the row does not say."""
-    text = str(row.get("uTime", ""))
-    return int(text) if text.isdecimal() else 0
-
-
-class OrderMemory:
-    """The orders that are open, as far as messages have told: newest row by ordId."""
-
-    def __init__(self) -> None:
-        self.open: dict[str, dict[str, Any]] = {}
-
-    def learn(self, rows: Iterable[Any]) -> None:
-        """Take the rows of a push, or of REST."""
-        for row in rows:
-            if not isinstance(row, dict) or not {str} == {type(row.get("ordId")), type(row.get("instId"))}:
-                continue
-            known = self.open.pop(row["ordId"], None)
-            if known is not None and time_of(known) > time_of(row):
-                row = known
-            if row.get("state") in LIVE:
-                self.open[row["ordId"]] = row
-        while len(self.open) > MOST_ORDERS:
-            del self.open[next(iter(self.open))]
-
-
 class Listed(Repair):
     """A repair from lists that are read page by page."""
 
-    awaits = False
+    awaits = ordered = False
 
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
-        # Without a message from OKX the time is ours, whose clock may be ahead.
-        super().__init__(arg, head, last, since_ms if last is not None else since_ms - SKEW_MS)
+        super().__init__(arg, head, last, since_ms)
         #: The pages to read: path, parameters, what the next page is asked by.
         self._pages: list[tuple[str, dict[str, str], str]] = []
         self._rows_read = 0
@@ -101,95 +79,138 @@ class Listed(Repair):
     def take(self, ask: Ask, rows: list[Any]) -> None:
         path, params, name = self._pages[0]
         for row in rows:
-            if not isinstance(row, dict) or not isinstance(row.get("ordId"), str) or "instId" not in row:
-                raise Unusable(f"no order: {row!r:.80}")
+            self._check(path, row)
+        oldest = min((whole(row.get(name)) for row in rows), default=0) if len(rows) >= PAGE else None
+        if oldest is not None and oldest >= int(params.get("after", oldest + 1)):
+            raise Unusable(f"a page that leads to itself: {oldest}")
         self._rows_read += len(rows)
         self.keep(path, rows)
-        if len(rows) < PAGE:
+        if oldest is None:
             del self._pages[0]
         else:
-            after = str(rows[-1].get(name, ""))
-            if not after or after == params.get("after"):
-                raise Unusable(f"a page that leads to itself: {after!r}")
-            self._pages[0] = (path, {**params, "after": after}, name)
+            self._pages[0] = (path, {**params, "after": str(oldest)}, name)
+
+    def _check(self, path: str, row: Any) -> None:
+        """Raise `Unusable` if this is no order, or fill, of what was asked for."""
+        names = ("ordId", "instId") if path == FILLS else ("ordId", "instId", "state")
+        if not isinstance(row, dict) or not all(row.get(name) and isinstance(row[name], str) for name in names):
+            raise Unusable(f"no order: {row!r:.80}")
+        if any(row.get(name, value) != value for name, value in self._place.items()):
+            raise Unusable(f"nothing of {self._place}: {row!r:.80}")
+        whole(row.get("tradeId" if path == FILLS else "uTime"))
+        if path == FILLS:
+            whole(row.get("ts"))
 
     def keep(self, path: str, rows: list[Any]) -> None:
         """Take the rows of a page."""
         raise NotImplementedError
 
     def missing(self) -> str:
-        return f"what changed since {self.since_ms} (Unix ms), in part" if self.next_ask() is not None else ""
+        return self._in_part if self._pages else ""
+
+    @property
+    def _in_part(self) -> str:
+        return f"what changed since {self.since_ms} (Unix ms), in part"
 
 
 class Orders(Listed):
     """``orders``: what open orders have become, and new ones.
 
     Args:
-        memory: The orders that were open before the hole.
+        memory: The orders of before the hole.
     """
 
     def __init__(
         self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: OrderMemory
     ) -> None:
         super().__init__(arg, head, last, since_ms)
-        self._before = dict(memory.open)
+        self._open, self._before = dict(memory.open), {**memory.over, **memory.open}
+        since = {"begin": str(self.since_ms), "limit": str(PAGE)}
         self._pages = [
             (PENDING, {**self._place, "limit": str(PAGE)}, "ordId"),
-            (FILLS, {**self._place, "begin": str(self.since_ms), "limit": str(PAGE)}, "billId"),
+            (FILLS, {**self._place, **since}, "billId"),
+            *((HISTORY, {**self._place, "instType": name, **since}, "ordId") for name in self._types),
         ]
         self._pending: dict[str, Any] = {}
-        #: Orders to ask for one by one: ordId → instId; known once the lists are read.
-        self._single: dict[str, str] = {}
-        self._filled: dict[str, str] = {}
+        #: Orders to ask for one by one, known once the lists are read: ordId → what is to be asked, until one is found.
+        self._single: dict[str, list[Ask]] = {}
+        self._filled: dict[str, Any] = {}
         self._found: dict[str, Any] = {}
         self._unknown: list[str] = []
         #: Orders of which a message came after the hole: the stream tells them itself.
         self._told: set[str] = set()
 
+    @property
+    def _types(self) -> list[str]:
+        """The types of instruments that orders of this subscription may have."""
+        asked = self.arg.get("instType", "ANY")
+        heard = (row.get("instType") for row in self._before.values())
+        every = [*TYPES, *(name for name in heard if isinstance(name, str) and name)]
+        return list(dict.fromkeys(every)) if asked == "ANY" else [asked]
+
     def see(self, payload: bytes) -> None:
         self._told |= {row["ordId"] for row in rows_of(payload) if isinstance(row, dict) and "ordId" in row}
 
     def keep(self, path: str, rows: list[Any]) -> None:
-        if path == PENDING:
-            self._pending.update({row["ordId"]: row for row in rows})
-        else:
-            self._filled.update({row["ordId"]: row["instId"] for row in rows})
+        known = {PENDING: self._pending, FILLS: self._filled, HISTORY: self._found}[path]
+        known.update({row["ordId"]: row for row in rows})
 
     def next_ask(self) -> Ask | None:
         listed = super().next_ask()
         if listed is not None:
             return listed
-        for ordId, instId in self._single.items():
-            if ordId not in self._told:
-                return Ask(ORDER, {"instId": instId, "ordId": ordId})
-        return None
+        return next((asks[0] for ordId, asks in self._single.items() if ordId not in self._told), None)
 
     def take(self, ask: Ask, rows: list[Any]) -> None:
         if self._pages:
             super().take(ask, rows)
-            if not self._pages:
-                gone = {**{ordId: row["instId"] for ordId, row in self._before.items()}, **self._filled}
-                self._single = {ordId: instId for ordId, instId in gone.items() if ordId not in self._pending}
+            self._look_for_others()
             return
-        ordId = ask.params["ordId"]
-        if len(rows) != 1 or not isinstance(rows[0], dict) or rows[0].get("ordId") != ordId:
+        ordId = self._ordId_of(ask)
+        row = rows[0] if len(rows) == 1 and isinstance(rows[0], dict) else {}
+        if row.get("ordId") == ordId:
+            self._check(ask.path, row)
+            del self._single[ordId]
+            self._found[ordId] = row
+        elif ask.path == ORDER:
             raise Unusable(f"not the order {ordId}: {rows!r:.80}")
-        self._single.pop(ordId, None)
-        self._found[ordId] = rows[0]
+        else:
+            self._not_there(ordId)
 
     def refused(self, ask: Ask, code: str) -> bool:
-        if code != NO_ORDER or ask.path != ORDER:
+        if self._pages and ask.path == HISTORY and code == NO_TYPE:
+            del self._pages[0]
+            self._look_for_others()
+        elif not self._pages and (code == NO_ORDER or ask.path != ORDER and code == NO_TYPE):
+            self._not_there(self._ordId_of(ask))
+        else:
             return False
-        self._single.pop(ask.params["ordId"], None)
-        self._unknown.append(ask.params["ordId"])
         return True
+
+    def _look_for_others(self) -> None:
+        """The lists are read, perhaps: ask for the orders one by one that were open or filled, and are in none."""
+        if self._pages:
+            return
+        known = {*self._pending, *self._found, *(self._before.keys() - self._open.keys())}
+        gone = {ordId: row for ordId, row in {**self._open, **self._filled}.items() if ordId not in known}
+        self._single = {ordId: asks_for(ordId, row) for ordId, row in gone.items()}
+
+    def _ordId_of(self, ask: Ask) -> str:
+        return next(ordId for ordId, asks in self._single.items() if asks[0][:2] == ask[:2])
+
+    def _not_there(self, ordId: str) -> None:
+        """Where it was just asked for, an order is not."""
+        del self._single[ordId][0]
+        if not self._single[ordId]:
+            del self._single[ordId]
+            self._unknown.append(ordId)
 
     @property
     def changed(self) -> list[dict[str, Any]]:
         """The rows of orders that have changed, in the order of their changes."""
         found = {**self._pending, **self._found}
         rows = [row for ordId, row in found.items() if ordId not in self._told and self._is_news(ordId, row)]
-        return sorted(rows, key=time_of)
+        return sorted(rows, key=lambda row: (time_of(row), len(str(row["ordId"])), str(row["ordId"])))
 
     def _is_news(self, ordId: str, row: Mapping[str, Any]) -> bool:
         before = self._before.get(ordId)
@@ -199,10 +220,10 @@ class Orders(Listed):
         return [message_of(self.head, row) for row in self.changed]
 
     def missing(self) -> str:
-        parts = [super().missing()] if self._pages or self._single else []
+        parts = [self._in_part] if self._pages or self._single.keys() - self._told else []
         if self._unknown:
             parts.append(f"what became of the orders {', '.join(self._unknown)}")
-        return ", ".join(part for part in parts if part)
+        return ", ".join(parts)
 
     def place_of(self, payload: bytes) -> Place:
         told = {state_of(row) for row in self.changed}
@@ -210,24 +231,40 @@ class Orders(Listed):
         return "known" if rows and all(state_of(row) in told for row in rows) else "next"
 
 
-class Fills(Listed):
-    """``fills``: your trades since the hole began."""
+def asks_for(ordId: str, row: Mapping[str, Any]) -> list[Ask]:
+    """Return how to ask for one order: by its number; then as the newest of those that are over and no newer."""
+    asks = [Ask(ORDER, {"instId": row["instId"], "ordId": ordId})]
+    instType = row.get("instType")
+    if isinstance(instType, str) and instType and ordId.isdecimal():
+        page = {"instType": instType, "instId": row["instId"], "after": str(int(ordId) + 1), "limit": "1"}
+        asks += [Ask(HISTORY, page), Ask(ARCHIVE, page)]
+    return asks
 
-    def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
+
+class Fills(Listed):
+    """``fills``: your trades since the hole began.
+
+    Args:
+        memory: The fills of before the hole.
+    """
+
+    def __init__(
+        self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: FillMemory
+    ) -> None:
         super().__init__(arg, head, last, since_ms)
         self._pages = [(FILLS, {**self._place, "begin": str(self.since_ms), "limit": str(PAGE)}, "billId")]
         #: Fills that were told before the hole and after it.
-        self._told = set(fills_of(rows_of(last)))
+        self._told = {*memory.told, *matches_of(rows_of(last))}
         self._rows: dict[Hashable, Any] = {}
 
     def see(self, payload: bytes) -> None:
-        self._told |= set(fills_of(rows_of(payload)))
+        self._told |= matches_of(rows_of(payload))
 
     def keep(self, path: str, rows: list[Any]) -> None:
         for row in rows:
             whole(row.get("tradeId"))
             if whole(row.get("ts")) >= self.since_ms:
-                self._rows.update(fills_of([row]))
+                self._rows.update(dict.fromkeys(matches_of([row]), row))
 
     @property
     def _news(self) -> dict[Hashable, Any]:
@@ -238,20 +275,14 @@ class Fills(Listed):
         return [message_of(self.head, {"count": "1", **row}) for row in news]
 
     def place_of(self, payload: bytes) -> Place:
-        fills = fills_of(rows_of(payload))
-        return "known" if fills and self._news.keys() >= fills.keys() else "next"
-
-
-def fills_of(rows: Iterable[Any]) -> dict[Hashable, Any]:
-    """Return fills by what tells them apart; what is none is left out."""
-    key = KEYS["fills"]
-    return {key(row): row for row in rows if isinstance(row, dict) and {"instId", "ordId", "tradeId"} <= row.keys()}
+        fills = matches_of(rows_of(payload))
+        return "known" if fills and self._news.keys() >= fills else "next"
 
 
 class FundingRate(Repair):
     """``funding-rate``: the present one; OKX pushes it each 30 to 90 seconds only."""
 
-    awaits = False
+    awaits = ordered = False
 
     def __init__(self, arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int) -> None:
         super().__init__(arg, head, last, since_ms)
@@ -270,6 +301,7 @@ class FundingRate(Repair):
     def take(self, ask: Ask, rows: list[Any]) -> None:
         if len(rows) != 1 or not isinstance(rows[0], dict) or rows[0].get("instId") != self.arg["instId"]:
             raise Unusable(f"no funding rate of {self.arg['instId']}: {rows!r:.80}")
+        whole(rows[0].get("ts"))
         self._answer = rows
 
     @property
@@ -294,9 +326,13 @@ def stamp(row: Any) -> int:
 
 
 def repair_of(
-    arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: OrderMemory
+    arg: Mapping[str, str], head: bytes, last: bytes | None, since_ms: int, memory: Memory | None = None
 ) -> Repair | None:
-    """Return what can fill a hole of this subscription; None if REST has nothing that could."""
+    """Return what can fill a hole of this subscription; None if REST has nothing that could.
+
+    Args:
+        memory: What `memories.memory_of` has made for the channel, and what has learnt from it since.
+    """
     channel = arg["channel"]
     if channel in ("trades", "trades-all") and "instId" in arg:
         return Trades(arg, head, last, since_ms)
@@ -304,6 +340,15 @@ def repair_of(
         return Candles(arg, head, last, since_ms)
     if channel == "funding-rate" and "instId" in arg:
         return FundingRate(arg, head, last, since_ms)
-    if channel == "orders":
+    if isinstance(memory, OrderMemory):
         return Orders(arg, head, last, since_ms, memory)
-    return Fills(arg, head, last, since_ms) if channel == "fills" else None
+    options = channel == "option-trades" and not arg.keys().isdisjoint(("instId", "instFamily"))
+    if options or (channel == "sprd-public-trades" and "sprdId" in arg):
+        heard = memory if isinstance(memory, TradeMemory) else TradeMemory()
+        return LatestTrades(arg, head, last, since_ms, heard)
+    return Fills(arg, head, last, since_ms, memory) if isinstance(memory, FillMemory) else None
+
+
+def can_repair(arg: Mapping[str, str]) -> bool:
+    """Tell whether REST has what such a subscription sends."""
+    return repair_of(arg, b"", None, 0, memory_of(arg["channel"])) is not None

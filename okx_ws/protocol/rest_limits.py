@@ -42,6 +42,8 @@ LIMITS = {
     "/api/v5/market/sprd-candles": Limit(40),
     "/api/v5/market/sprd-history-candles": Limit(20),
     "/api/v5/market/trades": Limit(100),
+    "/api/v5/public/option-trades": Limit(20),
+    "/api/v5/sprd/public-trades": Limit(20),
     "/api/v5/market/history-trades": Limit(20),
     "/api/v5/system/status": Limit(1, 5.0),
     "/api/v5/account/instruments": Limit(20, user=True, by=("instType",)),
@@ -50,6 +52,8 @@ LIMITS = {
     "/api/v5/account/positions": Limit(10, user=True),
     "/api/v5/trade/orders-pending": Limit(60, user=True),
     "/api/v5/trade/order": Limit(60, user=True, by=("instId",)),
+    "/api/v5/trade/orders-history": Limit(40, user=True),
+    "/api/v5/trade/orders-history-archive": Limit(20, user=True),
     "/api/v5/trade/fills": Limit(60, user=True),
     "/api/v5/trade/cancel-all-after": Limit(1, 1.0, user=True, by=("tag",)),
     "/api/v5/trade/account-rate-limit": Limit(1, 1.0, user=True),
@@ -75,12 +79,15 @@ class RestBudget:
     def __init__(self) -> None:
         self._windows = Windows()
 
-    def ready_at(self, key: LimitKey, now: float) -> float:
-        """Return when the next request under this key may go: `now` or later; no place is taken."""
+    def ready_at(self, key: LimitKey, now: float, left: float = 0.0) -> float:
+        """Return when the next request under this key may go: `now` or later; no place is taken.
+
+        `left`: this part of the limit shall stay free for others.
+        """
         if not key:
             return now
         limit = LIMITS[key[0]]
-        return self._windows.ready_at(key, limit.most, limit.window_s, now)
+        return self._windows.ready_at(key, limit.most, limit.window_s, now, spare=int(limit.most * left))
 
     def reserve(self, key: LimitKey, now: float, latest: float) -> float | None:
         """Take the next free place and return its time, `now` or later.

@@ -32,7 +32,7 @@ from ..errors import LoginError
 from ..events import Event
 from .answers import Answers
 from .asking import ANSWER_S, LOGIN, Asking
-from .calls import Calls
+from .calls import Calls, Pace
 from .heartbeat import Heartbeat
 from .holes import Holes
 from .login import ClockState, Login
@@ -65,7 +65,8 @@ class Session:
         outlet_of: Makes the outlet of a route, see `Routes`.
         credentials: With them logins are asked for; they are taken out of what OKX says before it is told.
         hint: Added to the remedy of a refused login: where it was tried.
-        clock: What logins are signed with; None: the local clock.
+        clock: OKX's, which logins are signed with; None: the local clock.
+    pace: Says when calls may go; see `Calls`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Session:
         credentials: Credentials | None = None,
         hint: str = "",
         clock: ClockState | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._settings = settings
         #: Told and not yet taken by the owner, who leaves another list.
@@ -97,9 +99,9 @@ class Session:
         self.routes = routes = Routes(streams, outlet_of)
         self.login = login = Login(bool(credentials), hint, clock)
         self._requests = requests = Requests(streams)
-        self.calls = Calls()
+        self.calls = Calls(pace)
         self.teller = teller = Teller(endpoint, credentials or Credentials(), self._keep)
-        self.holes = holes = Holes(routes, teller, settings.markers)
+        self.holes = holes = Holes(routes, teller, settings.markers, clock)
         self._sorter = Sorter(routes, settings.markers, holes.malformed)
         self._silence = silence = Silence(streams, holes, teller, self.resubscribe)
         self._standing = standing = Standing(
@@ -260,8 +262,8 @@ class Session:
 
         Acknowledgements, errors, pongs and the like are settled here and show in `events`.
         """
+        self.holes.now, self.holes.now_ms = now, now_ms
         batches, controls = self._sorter.sort(payloads, now, now_ms)
-        self.holes.now_ms = now_ms
         for control in controls:
             self._settle(control, now)
         self.heartbeat.life(now)

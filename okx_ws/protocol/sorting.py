@@ -37,14 +37,14 @@ class Sorter:
         routes: Where messages go.
         markers: Put a marker before the first message after a hole, and in the place of a malformed one; without, only
             where an outlet wants it (`Stream.held`).
-        hole: Called where a stream lacks a message that cannot be read.
+        hole: Called where a stream lacks a message that cannot be read; returns until when it was made (Unix ms).
 
     Attributes:
         markers: As given; changes take effect at once.
         messages: How many messages came.
     """
 
-    def __init__(self, routes: Routes, markers: bool, hole: Callable[[Stream, bytes, int], None]) -> None:
+    def __init__(self, routes: Routes, markers: bool, hole: Callable[[Stream, bytes], int]) -> None:
         self._routes = routes
         self.markers = markers
         self._hole = hole
@@ -155,6 +155,5 @@ class Sorter:
         route = self._routes.of_arg(arg)
         if any(stream.hole_since_ms is not None for stream in route.streams):
             return []
-        for stream in route.streams:
-            self._hole(stream, payload, now_ms)
-        return self._holes_before(payload, route, controls, now_ms)
+        until_ms = max([self._hole(stream, payload) for stream in route.streams], default=now_ms)
+        return self._holes_before(payload, route, controls, until_ms)

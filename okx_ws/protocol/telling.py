@@ -60,6 +60,16 @@ class Teller:
         """Return a text of OKX's without secrets."""
         return self._credentials.blot(text)
 
+    def blot_frame(self, frame: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a frame of OKX's without secrets."""
+        blotted: dict[str, Any] = self._credentials.blot_frame(frame)
+        return blotted
+
+    def code_of(self, message: Mapping[str, Any]) -> str:
+        """Return the code of a frame; one that is no number may be anything, a key too."""
+        code = str(message.get("code", ""))
+        return code if code.isdecimal() else self.blot(code)
+
     def tell(
         self, type: str, arg: Mapping[str, Any] | None = None, code: str | None = None, msg: str = "", **more: Any
     ) -> None:
@@ -85,6 +95,6 @@ class Teller:
 
     def late_reply(self, message: Mapping[str, Any]) -> None:
         """Tell an answer to a call that is over: its outcome was told as unknown, and now it is known."""
-        code, op = str(message.get("code", "")), self.blot(str(message.get("op", "a call")))
+        code, op = self.code_of(message), self.blot(str(message.get("op", "a call")))
         msg = f"the answer to {op} {message['id']} came when its call was over"
         self.tell("late_reply", code=code, msg=msg, data=self._credentials.blot_frame(message))

@@ -265,9 +265,9 @@ def test_inverse_contracts_and_options_are_settled_in_coin():
     before = balance(trader, "BTC")
     trader.order(option, side="buy", sz="2", px="0.03")
     assert before - balance(trader, "BTC") == 2 * Decimal("0.01") * (Decimal("0.03") + Decimal("0.0003"))
-    assert trader.account.ledger.holdings[option, "cross"].margin == 0
+    assert trader.account.ledger.holdings[option, "cross", "net"].margin == 0
     trader.order(option, side="sell", sz="5", px="0.02")
-    assert trader.account.ledger.holdings[option, "cross"].margin > 0
+    assert trader.account.ledger.holdings[option, "cross", "net"].margin > 0
 
 
 def test_what_is_over_stays_over(still):

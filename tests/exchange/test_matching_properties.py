@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from okx_ws.exchange import Account
 from okx_ws.exchange.orders import OPEN, order_row
 from okx_ws.exchange.reserves import keep
+from okx_ws.exchange.spread_markets import spread_of
 from tests.exchange.traders import Still
 
+SPREAD = "BTC-USDT_BTC-USDT-SWAP"
 SPOT, SWAP, COIN = "BTC-USDT", "BTC-USDT-SWAP", "BTC-USD-SWAP"
 START = {"BTC": 1.0, "USDT": 60_000.0}
 
@@ -27,6 +29,16 @@ ORDERS = st.fixed_dictionaries(
         "reduceOnly": st.booleans(),
         "stpMode": st.sampled_from(("cancel_maker", "cancel_taker", "cancel_both")),
         "tgtCcy": st.sampled_from(("", "base_ccy", "quote_ccy")),
+        "posSide": st.sampled_from(("long", "short")),
+    }
+)
+SPREADS = st.fixed_dictionaries(
+    {
+        "who": st.integers(0, 2),
+        "side": st.sampled_from(("buy", "sell")),
+        "ordType": st.sampled_from(("limit", "limit", "limit", "post_only", "ioc", "market")),
+        "away": st.integers(-30, 30),
+        "size": st.integers(1, 40),
     }
 )
 CHANGES = st.fixed_dictionaries(
@@ -35,6 +47,8 @@ CHANGES = st.fixed_dictionaries(
 ACTS = st.one_of(
     st.tuples(st.just("place"), ORDERS),
     st.tuples(st.just("place"), ORDERS),
+    st.tuples(st.just("spread"), SPREADS),
+    st.tuples(st.just("amend spread"), CHANGES),
     st.tuples(st.just("amend"), CHANGES),
     st.tuples(st.just("cancel"), CHANGES),
     st.tuples(st.just("step"), st.floats(0.995, 1.005)),
@@ -43,8 +57,9 @@ ACTS = st.one_of(
 
 
 def three_traders():
-    """Return a world with three accounts that have the same."""
-    accounts = (Account(apiKey=name, uid=name, balances=dict(START), positions=[]) for name in "abc")
+    """Return a world with three accounts that have the same; the last one holds long and short positions apart."""
+    modes = {"a": "net_mode", "b": "net_mode", "c": "long_short_mode"}
+    accounts = (Account(apiKey=n, uid=n, balances=dict(START), positions=[], posMode=modes[n]) for n in modes)
     return Still(*accounts, only=(SPOT, SWAP, COIN))
 
 
@@ -57,6 +72,8 @@ def act(still, kind, what):
     if kind == "settle":
         return still.settle()
     trader = still.traders[what["who"]]
+    if "spread" in kind:
+        return act_on_spread(still, trader, kind, what)
     if kind == "place":
         market = still.book(what["instId"])
         row = {key: what[key] for key in ("side", "ordType", "stpMode")}
@@ -67,6 +84,8 @@ def act(still, kind, what):
                 row["sz"] = str(what["size"] * 700)
         else:
             row["reduceOnly"] = what["reduceOnly"] and what["instId"] != SPOT
+        if trader.account.hedges(what["instId"]):
+            row["posSide"] = what["posSide"]
         if what["ordType"] != "market":
             row["px"] = market.instrument.px(market.mark + what["away"])
         return trader.order(what["instId"], **row)
@@ -81,12 +100,29 @@ def act(still, kind, what):
     return trader.do("amend-order", order.place.instId, ordId=order.ordId, newSz=size, newPx=px, reqId="r")
 
 
+def act_on_spread(still, trader, kind, what):
+    """Place an order on the spread, or change or cancel one."""
+    market = spread_of(still.world, SPREAD).market
+    px, sz = market.instrument.px(market.mark + what["away"]), str(what["size"] / 100)
+    if kind == "spread":
+        row = {"sprdId": SPREAD, "side": what["side"], "ordType": what["ordType"], "sz": sz}
+        return trader.ask("sprd-order", row if what["ordType"] == "market" else {**row, "px": px})
+    orders = list(still.desk.spreads.orders(trader.account))
+    if not orders:
+        return None
+    ordId = orders[what["which"] % len(orders)].ordId
+    if what["which"] % 3:
+        return trader.ask("sprd-amend-order", {"ordId": ordId, "newPx": px, "newSz": sz})
+    return trader.ask("sprd-cancel-order", {"ordId": ordId})
+
+
 def check(still):
     """Check all that must hold at any moment."""
     for account in still.accounts:
         check_orders(still, account)
-        check_money(account)
-        check_positions(account)
+        check_money(still, account)
+        check_positions(still, account)
+        check_spread_orders(still, account)
     check_books(still)
 
 
@@ -104,7 +140,20 @@ def check_orders(still, account):
         assert (order in resting) == (order.state in OPEN), "what is open rests, what is over does not"
 
 
-def check_money(account):
+def check_spread_orders(still, account):
+    """As the others: nothing beyond its size, what is open rests, what is over does not."""
+    fills = Counter()
+    for order, fill in still.desk.spreads.fills(account):
+        fills[order.ordId] += fill.lots
+        assert order.reaches(fill.ticks)
+    engine = still.desk._spread_engine
+    for order in still.desk.spreads.orders(account):
+        assert order.filled == fills[order.ordId] <= order.lots
+        assert (order.state == "filled") == (order.left == 0)
+        assert order.open == (order.ordId in engine.open) == (order in engine._book(order))
+
+
+def check_money(still, account):
     """Balances are what they were, and what fills brought; what is kept is what open orders keep."""
     expected = {ccy: Decimal(str(amount)) for ccy, amount in START.items()}
     for order, match in account.log.fills:
@@ -115,6 +164,13 @@ def check_money(account):
         else:
             expected[order.place.settleCcy] += match.pnl
         expected[match.feeCcy] += match.fee
+    for _, fill in still.desk.spreads.fills(account):
+        swap, spot = fill.legs
+        expected["BTC"] += spot.size
+        expected["USDT"] += swap.booked.pnl - spot.size * spot.px
+        for leg in fill.legs:
+            expected[leg.booked.feeCcy] += leg.booked.fee
+        assert swap.size == -spot.size and swap.px - spot.px == Decimal(spread_px(still, fill))
     assert account.ledger.balances == expected
     frozen = defaultdict(Decimal)
     for order in account.log.open:
@@ -124,32 +180,50 @@ def check_money(account):
     assert account.ledger.frozen == {ccy: amount for ccy, amount in frozen.items() if amount}
 
 
-def check_positions(account):
+def spread_px(still, fill):
+    return spread_of(still.world, SPREAD).place.px(fill.ticks)
+
+
+def check_positions(still, account):
     """A position is the sum of its fills, and what it cost is what was paid for it, less what was realized."""
     size, worth, realized = defaultdict(Decimal), defaultdict(Decimal), defaultdict(Decimal)
     for order, match in account.log.fills:
         place = order.place
         if place.instType == "SPOT":
             continue
-        contracts, px = Decimal(place.sz(match.lots)) * order.sign, Decimal(place.px(match.ticks))
-        size[place.instId] += contracts
+        contracts, px, key = Decimal(place.sz(match.lots)) * order.sign, Decimal(place.px(match.ticks)), order.key
+        size[key] += contracts
         face = contracts * Decimal(place.ctVal)
-        worth[place.instId] += face / px if place.ctType == "inverse" else face * px
-        realized[place.instId] += -match.pnl if place.ctType == "inverse" else match.pnl
-    held = {instId: holding for (instId, _), holding in account.ledger.holdings.items()}
-    for instId, contracts in size.items():
-        pos = held[instId].pos if instId in held else Decimal(0)
+        worth[key] += face / px if place.ctType == "inverse" else face * px
+        realized[key] += -match.pnl if place.ctType == "inverse" else match.pnl
+    for _, fill in still.desk.spreads.fills(account):
+        swap = fill.legs[0]
+        key = (SWAP, "cross", "net")
+        size[key] += swap.size / Decimal("0.01")
+        worth[key] += swap.size * swap.px
+        realized[key] += swap.booked.pnl
+    held = account.ledger.holdings
+    for key, contracts in size.items():
+        pos = held[key].pos if key in held else Decimal(0)
         assert pos == contracts
         if pos:
-            face = pos * Decimal(held[instId].place.ctVal)
-            cost = face / held[instId].avgPx if held[instId].place.ctType == "inverse" else face * held[instId].avgPx
-            assert abs(cost - worth[instId] - realized[instId]) < Decimal("1e-9")
+            face = pos * Decimal(held[key].place.ctVal)
+            cost = face / held[key].avgPx if held[key].place.ctType == "inverse" else face * held[key].avgPx
+            assert abs(cost - worth[key] - realized[key]) < Decimal("1e-9")
+    for (instId, _, posSide), holding in held.items():
+        assert (posSide == "net") == (not account.hedges(instId))
+        assert posSide == "net" or holding.pos * (1 if posSide == "long" else -1) >= 0, "it cannot turn round"
+        closing = sum(o.left for o in account.log.open if o.key == holding.key and o.closing)
+        assert closing <= abs(holding.pos) / Decimal(holding.place.sz(1)), "no more is being closed than is there"
 
 
 def check_books(still):
     """No two accounts' orders could trade with each other, and no order with the world."""
-    for instId, resting in still.desk.engine._clerk.resting.items():
-        market = still.book(instId)
+    books = [(still.book(instId), resting) for instId, resting in still.desk.engine._clerk.resting.items()]
+    books += [
+        (spread_of(still.world, sprdId).market, book) for sprdId, book in still.desk._spread_engine._books.items()
+    ]
+    for market, resting in books:
         bid, ask = resting.best("buy"), resting.best("sell")
         assert bid is None or bid.ticks < market.asks.best
         assert ask is None or ask.ticks > market.bids.best
@@ -179,8 +253,30 @@ def check_pushes(trader):
         order = trader.account.log.find(ordId, "")
         last = order_row(order)
         assert all(rows[-1][key] == last[key] for key in ("state", "accFillSz", "avgPx", "fee", "pnl", "px", "sz"))
+    check_spread_pushes(trader)
     told = sum(Decimal(row["fillSz"]) for row in trader.rows("fills"))
     assert told == sum(Decimal(order.place.sz(match.lots)) for order, match in trader.account.log.fills)
+
+
+def check_spread_pushes(trader):
+    """As the others; and each trade is told once on either channel."""
+    lives = defaultdict(list)
+    for row in trader.rows("sprd-orders"):
+        lives[row["ordId"]].append(row)
+    trades = [row for row in trader.rows("sprd-trades") if row["state"] == "filled"]
+    assert Counter(row["tradeId"] for row in trades) == Counter(
+        row["tradeId"] for rows in lives.values() for row in rows if row["tradeId"]
+    )
+    for ordId, rows in lives.items():
+        assert all(row["state"] in OPEN for row in rows[:-1])
+        own = [row for row in trades if row["ordId"] == ordId]
+        assert sum(Decimal(row["fillSz"]) for row in own) == Decimal(rows[-1]["accFillSz"])
+        if own:
+            paid = sum(Decimal(row["fillSz"]) * Decimal(row["fillPx"]) for row in own)
+            assert abs(paid / Decimal(rows[-1]["accFillSz"]) - Decimal(rows[-1]["avgPx"])) < Decimal("1e-9")
+        last = rows[-1]
+        left = Decimal(last["sz"]) - Decimal(last["accFillSz"])
+        assert left == Decimal(last["pendingFillSz"]) + Decimal(last["canceledSz"])
 
 
 def check_trades(still):
@@ -195,6 +291,14 @@ def check_trades(still):
             (one, first), (two, second) = both
             assert {one, two} == {"buy", "sell"} and {first.maker, second.maker} == {True, False}
             assert (first.ticks, first.lots) == (second.ticks, second.lots)
+    spreads = defaultdict(list)
+    for order, fill in still.desk._spread_engine.fills:
+        spreads[fill.tradeId].append((order.side, fill.maker, fill.ticks, fill.lots))
+    for both in spreads.values():
+        assert len(both) in (1, 2)
+        if len(both) == 2:
+            (one, first, *rest), (two, second, *same) = both
+            assert {one, two} == {"buy", "sell"} and {first, second} == {True, False} and rest == same
 
 
 @settings(max_examples=150, deadline=None)
@@ -215,13 +319,32 @@ def test_everything_adds_up_whatever_is_asked(acts):
             assert Decimal(row["cashBal"]) == ledger.balances[ccy]
             assert Decimal(row["ordFrozen"]) == ledger.frozen.get(ccy, 0)
             assert Decimal(row["availBal"]) == ledger.available(ccy)
-        positions = {row["instId"]: row["pos"] for row in trader.rows("positions")}
-        for instId, pos in positions.items():
-            assert Decimal(pos) == trader.account.ledger.pos(instId, "cross")
+        check_told_positions(trader)
+
+
+def check_told_positions(trader):
+    """The last that was told of each position is how it is."""
+    told = {(row["instId"], row["mgnMode"], row["posSide"]): row for row in trader.rows("positions")}
+    for key, row in told.items():
+        pos = trader.account.ledger.pos(*key)
+        if key[2] == "net":
+            assert Decimal(row["pos"]) == pos and row["availPos"] == ""
+            continue
+        place = trader.market.book(key[0]).instrument
+        closing = sum(order.left for order in trader.account.log.open if order.closing and order.key == key)
+        assert Decimal(row["pos"]) == abs(pos)
+        assert Decimal(row["availPos"]) == abs(pos) - Decimal(place.sz(closing))
+    held = {key for key, holding in trader.account.ledger.holdings.items() if holding.pos}
+    assert held <= told.keys()
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(ACTS.filter(lambda act: act[0] != "place" or act[1]["instId"] == SPOT), max_size=40))
+@given(
+    st.lists(
+        ACTS.filter(lambda act: "spread" not in act[0] and (act[0] != "place" or act[1]["instId"] == SPOT)),
+        max_size=40,
+    )
+)
 def test_who_trades_spot_never_owes_anything(acts):
     """What an account has is never less than nothing, nor what it may use."""
     still = three_traders()

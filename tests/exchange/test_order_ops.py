@@ -279,12 +279,11 @@ def test_a_mass_cancel_is_of_protected_options(still, trader):
 
 def test_spread_orders_are_placed_changed_and_canceled(still, trader):
     """okx-protocol 7.2: no instIdCode; replies without times; their own channel."""
-    trader.args["s"] = {"channel": "sprd-orders"}
     place = {
         "sprdId": "BTC-USDT_BTC-USDT-SWAP",
         "side": "buy",
         "ordType": "limit",
-        "px": "-2.15",
+        "px": "-2.1",
         "sz": "2",
         "clOrdId": "b",
     }
@@ -302,13 +301,13 @@ def test_spread_orders_are_placed_changed_and_canceled(still, trader):
     assert trader.ask("sprd-mass-cancel", {})["data"] == [{"result": True}]
     told = [(row["clOrdId"], row["state"], row["px"]) for row in trader.rows("sprd-orders")]
     assert told == [
-        ("b", "live", "-2.15"),
+        ("b", "live", "-2.1"),
         ("b", "live", "3"),
         ("b", "canceled", "3"),
-        ("c", "live", "-2.15"),
-        ("c", "canceled", "-2.15"),
-        ("b", "live", "-2.15"),
-        ("b", "canceled", "-2.15"),
+        ("c", "live", "-2.1"),
+        ("c", "canceled", "-2.1"),
+        ("b", "live", "-2.1"),
+        ("b", "canceled", "-2.1"),
     ]
 
 

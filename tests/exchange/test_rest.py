@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from okx_ws.exchange import Account, LocalExchange, trade_log
+from okx_ws.exchange.channels import make_feed
 from okx_ws.exchange.funding import FUNDING_MS, funding_row
 from okx_ws.exchange.instruments import make_instruments
 from okx_ws.exchange.markets import World
@@ -413,3 +414,42 @@ def test_requests_that_are_remembered_are_bounded(desk):
     for number in range(REQUESTS + 5):
         desk.answer("GET", f"/x{number}")
     assert len(desk.requests) == REQUESTS and desk.requests[-1] == f"GET /x{REQUESTS + 4}"
+
+
+def test_trades_of_options_and_spreads_are_those_of_the_feeds(world, desk):
+    """The newest first, 100 of an option or a family and 500 of a spread; what cannot be asked is refused."""
+    sprdId = "BTC-USDT_BTC-USDT-SWAP"
+    option = next(name for name, market in world.markets.items() if market.instrument.instType == "OPTION")
+    family = world.markets[option].instrument.instFamily
+    feeds = {
+        "family": make_feed(world, {"channel": "option-trades", "instType": "OPTION", "instFamily": family}, None),
+        "spread": make_feed(world, {"channel": "sprd-public-trades", "sprdId": sprdId}, None),
+    }
+    pushed = {name: [] for name in feeds}
+    for _ in range(2000):
+        trades = world.step(100)
+        for name, feed in feeds.items():
+            pushed[name] += [row for push in feed.due(trades) for row in push["data"]]
+
+    def rows(path):
+        status, answer = desk.answer("GET", path)
+        assert (status, answer["code"]) == (200, "0"), answer
+        return answer["data"]
+
+    assert rows(f"/api/v5/public/option-trades?instFamily={family}") == pushed["family"][:-101:-1] != []
+    own = [row for row in pushed["family"] if row["instId"] == option]
+    assert rows(f"/api/v5/public/option-trades?instFamily={family}&instId={option}") == own[:-101:-1] != []
+    calls = rows(f"/api/v5/public/option-trades?instFamily={family}&optType=C")
+    assert {row["optType"] for row in calls} == {"C"}
+    assert rows(f"/api/v5/sprd/public-trades?sprdId={sprdId}") == pushed["spread"][:-501:-1] != []
+    bars = rows(f"/api/v5/market/sprd-candles?sprdId={sprdId}&bar=1m")
+    assert {len(bar) for bar in bars} == {7} and [bar[-1] for bar in bars].count("0") == 1
+    assert all(bar[-1] == "1" for bar in rows(f"/api/v5/market/sprd-history-candles?sprdId={sprdId}&bar=1m"))
+    for path, code in (
+        ("public/option-trades", "50014"),
+        ("sprd/public-trades", "50014"),
+        ("sprd/public-trades?sprdId=X", "51001"),
+        ("market/sprd-candles?sprdId=X", "51001"),
+        (f"market/sprd-candles?sprdId={sprdId}&bar=7m", "51000"),
+    ):
+        assert desk.answer("GET", f"/api/v5/{path}")[1]["code"] == code, path

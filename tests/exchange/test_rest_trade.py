@@ -14,6 +14,8 @@ from tests.exchange.traders import NOW_MS, Still
 
 LIMIT = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": "90", "sz": "1"}
 
+ALL = "/api/v5/trade/orders-history?instType=ALL"
+
 
 class Rest:
     """REST and WebSocket of one account on a world that stands still."""
@@ -62,6 +64,14 @@ def test_an_order_is_placed_changed_looked_up_and_canceled(rest):
     assert rest.get("trade/orders-pending") == []
     (order,) = rest.get("trade/orders-history?instType=SPOT")
     assert (order["ordId"], order["state"]) == (ordId, "canceled")
+    assert rest.get(f"trade/orders-history?instType=SPOT&begin={order['cTime']}") == [order]
+    assert rest.get(f"trade/orders-history?instType=SPOT&begin={int(order['cTime']) + 1}") == []
+    assert rest.get(f"trade/orders-history?instType=SPOT&end={int(order['cTime']) - 1}") == []
+    assert rest.get(f"trade/orders-history?instType=SPOT&after={int(ordId) + 1}&limit=1") == [order]
+    assert (
+        rest.get("trade/orders-history-archive?instType=SPOT") == []
+    ), "what was canceled unfilled is not kept so long"
+    assert rest.desk.answer("GET", ALL, signed(rest.account, "GET", ALL))[1]["code"] == "51000"
     rest.still.settle()
     assert rest.trader.states(ordId) == ["live", "live", "canceled"], "WebSocket hears of it"
 

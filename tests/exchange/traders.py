@@ -16,6 +16,8 @@ EVERYTHING = (
     {"channel": "account"},
     {"channel": "positions", "instType": "ANY"},
     {"channel": "balance_and_position"},
+    {"channel": "sprd-orders"},
+    {"channel": "sprd-trades"},
 )
 
 

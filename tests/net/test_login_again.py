@@ -6,12 +6,15 @@ import threading
 import pytest
 
 from okx_ws import AckTimeout, LoginError, ManagerClosed, UsageError
-from okx_ws.exchange import LocalExchange
+from okx_ws.exchange import Account, LocalExchange
+from okx_ws.net import handover
 from tests.peer import close_frame
 from tests.test_trading import ORDER, accepted
 from tests.watch import Watch, eventually
 
 OLD = {"apiKey": "old-key-123", "secretKey": "old-secret-123", "passphrase": "old-phrase-123"}
+#: Nobody listens: that both keys are of one account cannot be shown.
+NO_REST = "http://127.0.0.1:9"
 NEW = {"apiKey": "new-key-456", "secretKey": "new-secret-456", "passphrase": "new-phrase-456"}
 
 
@@ -50,11 +53,11 @@ def keys():
 
 @pytest.fixture
 def ws(keys, peer, connect):
-    return connect(urls=peer(keys).urls, clock_sync=False, **OLD)
+    return connect(urls={**peer(keys).urls, "rest": NO_REST}, clock_sync=False, **OLD)
 
 
 def test_a_new_key_takes_over_and_the_streams_go_on(keys, ws):
-    """The link is made anew, since OKX knows no second login on one; the hole is told."""
+    """The link is made anew, since OKX knows no second login on one, and the keys may be of two accounts."""
     watch = Watch(ws)
     stream = ws.subscribe("account").wait(5)
     assert ws.get(timeout=5)["data"] == [{"link": 1}]
@@ -142,6 +145,86 @@ def test_what_okx_says_of_the_old_key_does_not_hurt_the_new_one(keys, ws):
     eventually(lambda: keys.logins == [OLD["apiKey"], NEW["apiKey"]])
     ws.login_again(**NEW)
     assert ws.subscribe("positions", instType="ANY").wait(5)
+
+
+def two_keys(exchange, uid=None):
+    """Give the exchange's account a second key, or another account one; return it."""
+    other = exchange.accounts[0] if uid is None else Account(uid=uid)
+    exchange.hub.accounts["second-key"] = other
+    return {**exchange.credentials, "apiKey": "second-key"}
+
+
+@pytest.mark.parametrize("redundancy", [1, 2])
+def test_a_key_of_the_same_account_takes_over_without_a_hole(redundancy, exchange, connect):
+    """Links are handed over, those of public data too, if they are logged in: no loss, no marker, no order refused."""
+    ws = connect(exchange, markers=True, redundancy=redundancy, **exchange.credentials)
+    watch = Watch(ws)
+    orders = ws.subscribe("orders", instType="SPOT", queue=True).wait(5)
+    books = ws.subscribe("books-l2-tbt", instId="BTC-USDT", queue=True).wait(5)
+    eventually(lambda: books.get(timeout=5)["action"] == "update")
+    order = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": "50000", "sz": "0.001"}
+    over, placed = threading.Event(), []
+
+    def trade():
+        while not over.wait(0.02):
+            placed.append(ws.place_order(**order).ordId)
+
+    trader = threading.Thread(target=trade)
+    trader.start()
+    try:
+        eventually(lambda: len(placed) > 3)
+        ws.login_again(**two_keys(exchange), timeout=20)
+        rotated = len(placed)
+        eventually(lambda: len(placed) > rotated + 3)
+    finally:
+        over.set()
+        trader.join()
+    told = [orders.get(timeout=5) for _ in placed]
+    assert [message["data"][0]["ordId"] for message in told] == placed and len(exchange.truth().open) == len(placed)
+    assert not watch.of("gap") and not watch.of("disconnected") and not watch.of("login_failed")
+    live = [line.desk for line in list(exchange.hub.lines)]
+    logins = {desk.requests[0]["args"][0]["apiKey"] for desk in live if desk.account is not None}
+    assert logins == {"second-key"}
+
+
+def test_a_key_of_another_account_is_not_mixed_with_the_old_one(exchange, connect):
+    """What two accounts are told must not be merged: the link is made anew, and the hole is told."""
+    ws = connect(exchange, **exchange.credentials)
+    watch = Watch(ws)
+    ws.subscribe("account", queue=True).wait(5)
+    ws.login_again(**two_keys(exchange, uid="another"))
+    assert "key was replaced" in watch.wait("disconnected").msg and watch.of("gap")
+
+
+def test_a_hand_over_that_fails_still_changes_the_key(exchange, connect, monkeypatch):
+    """Its new link cannot be had in time: the old one is made anew with the new key."""
+    monkeypatch.setattr(handover, "HANDOVER_S", 0.3)
+    ws = connect(exchange, **exchange.credentials)
+    watch = Watch(ws)
+    ws.subscribe("account").wait(5)
+    fault = exchange.faults.start("refuse", what="upgrade", endpoint="private")
+    new = two_keys(exchange)
+    with pytest.raises(AckTimeout):
+        ws.login_again(**new, timeout=1.0)
+    assert "key was replaced" in watch.wait("disconnected").msg
+    fault.stop()
+    ws.login_again(**new)
+    assert ws.subscribe("positions", instType="ANY").wait(5)
+
+
+def test_an_old_key_that_is_deleted_during_the_hand_over_hurts_nobody(exchange, connect):
+    """4007 is about a key that was replaced."""
+    ws = connect(exchange, **exchange.credentials)
+    watch = Watch(ws)
+    stream = ws.subscribe("account").wait(5)
+    fault = exchange.faults.start("refuse", what="upgrade", endpoint="private")
+    new = two_keys(exchange)
+    with pytest.raises(AckTimeout):
+        ws.login_again(**new, timeout=0.5)
+    exchange.close_all(4007, "API key has been updated or deleted. Please reconnect.", "private")
+    fault.stop()
+    eventually(lambda: stream.state == "active" and exchange.desks[-1].account is not None)
+    assert not watch.of("login_failed") and ws.subscribe("positions", instType="ANY").wait(5)
 
 
 def test_rest_is_signed_with_the_new_key(connect):

@@ -71,6 +71,12 @@ def test_the_account_is_what_okx_sends(exchange, connect):
     assert rest.positions(instId="BTC-USDT-SWAP", posId=1)[0]["pos"] == "12"
     assert rest.account_config()[0]["uid"] == exchange.accounts[0].uid
     assert rest.orders_pending(instType="SWAP", limit=100) == rest.fills(begin=0) == []
+    assert rest.orders_history("SPOT", begin=0, limit=1) == rest.orders_history("SPOT", archive=True) == []
+    asked = [line for line in exchange.rest.requests if "orders-history" in line]
+    assert asked == [
+        "GET /api/v5/trade/orders-history?instType=SPOT&begin=0&limit=1",
+        "GET /api/v5/trade/orders-history-archive?instType=SPOT",
+    ]
     with pytest.raises(RestError, match="51603") as caught:
         rest.order("BTC-USDT", clOrdId="mine")
     assert caught.value.status == 200
@@ -141,6 +147,19 @@ def test_instruments_are_asked_for_once_a_type(exchange, connect):
         rest.instruments("OPTION")
     with pytest.raises(UsageError, match="instType must be"):
         rest.instruments(["SPOT"])
+
+
+def test_the_channel_of_instruments_has_a_listing_asked_for_anew(exchange, connect):
+    """Of the type that changed, once; without that channel nothing is asked."""
+    ws = connect(exchange)
+    changes = ws.subscribe("instruments", instType="SWAP", queue=True).wait()
+    spot = ws.rest.instruments("SPOT")
+    (before,) = ws.rest.instruments("SWAP", instId="BTC-USDT-SWAP")
+    exchange.change_terms("BTC-USDT-SWAP", tickSz="0.5")
+    assert changes.get(timeout=5)["data"][0]["tickSz"] == "0.5"
+    (after,) = ws.rest.instruments("SWAP", instId="BTC-USDT-SWAP")
+    assert before["tickSz"] != after["tickSz"] == "0.5"
+    assert ws.rest.instruments("SPOT") == spot and len(exchange.rest.requests) == 3
 
 
 def test_an_empty_answer_where_there_must_be_a_row_is_an_error(peer, connect):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from okx_ws import ConnectionLost, ExchangeError, LoginError, ManagerClosed, OutcomeUnknown, UsageError
 from okx_ws.protocol import calls
-from okx_ws.protocol.calls import Call, Calls, Cost, is_own
+from okx_ws.protocol.calls import Call, Calls, is_own
+from okx_ws.protocol.windows import Cost
 from tests.protocol.wired import TICKERS, Wired
 
 ORDER = {"instIdCode": 10459, "clOrdId": "a1"}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from okx_ws import UsageError
-from okx_ws.protocol.calls import Cost
 from okx_ws.protocol.orders import BATCHES, OPS, check_order, check_steps, costs_of, expiry_of, instType_of
+from okx_ws.protocol.windows import Cost
 
 ORDER = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": "1", "sz": "1"}
 
@@ -18,6 +18,20 @@ def test_numbers_are_sent_as_the_exact_text(px, sz):
     """No exponent, no digit more or less."""
     checked = check_order(OPS["order"], {**ORDER, "px": px, "sz": sz})
     assert Decimal(checked["px"]) == px and "E" not in checked["px"].upper() and checked["sz"] == str(sz)
+
+
+@pytest.mark.parametrize("name", ["px", "sz"])
+@pytest.mark.parametrize("value", [True, "much", "1 ", "1,5", "５", "0x1", "--1", ".", "NaN", "1_000"])
+def test_what_is_no_number_is_refused_where_one_belongs(name, value):
+    """A flag is an int to Python, and OKX would read it as one of its own."""
+    with pytest.raises(UsageError, match=f"{name} must be a number"):
+        check_order(OPS["order"], {**ORDER, name: value})
+
+
+@pytest.mark.parametrize("value", ["1", "0.10", "-2.15", "1.", ".5", "1e-3", 7, Decimal("1E+3")])
+def test_every_way_to_write_a_number_is_left_to_okx(value):
+    """Whether a price may be less than 0 depends on what is traded."""
+    assert check_order(OPS["order"], {**ORDER, "px": value})["px"]
 
 
 @given(

@@ -5,7 +5,18 @@ import json
 import pytest
 
 from okx_ws.protocol.backfill import Unusable
-from okx_ws.protocol.reconcile import FILLS, ORDER, PENDING, Fills, FundingRate, OrderMemory, Orders, repair_of
+from okx_ws.protocol.memories import FillMemory, OrderMemory, memory_of
+from okx_ws.protocol.reconcile import (
+    ARCHIVE,
+    FILLS,
+    HISTORY,
+    ORDER,
+    PENDING,
+    Fills,
+    FundingRate,
+    Orders,
+    repair_of,
+)
 
 ORDERS = {"channel": "orders", "instType": "ANY"}
 FILL_ARG = {"channel": "fills"}
@@ -38,10 +49,15 @@ def head(arg):
 
 
 class Rest:
-    """Lists and orders as REST gives them."""
+    """Lists and orders as REST gives them; `over` stands in its history, `old` in that of three months."""
 
-    def __init__(self, pending=(), fills=(), orders=()):
-        self.lists = {PENDING: ("ordId", list(pending)), FILLS: ("billId", list(fills))}
+    def __init__(self, pending=(), fills=(), orders=(), over=(), old=()):
+        self.lists = {
+            PENDING: ("ordId", list(pending)),
+            FILLS: ("billId", list(fills)),
+            HISTORY: ("ordId", list(over)),
+            ARCHIVE: ("ordId", list(old)),
+        }
         self.orders = {row["ordId"]: row for row in orders}
         self.asked = []
 
@@ -55,11 +71,16 @@ class Rest:
                 else:
                     repair.take(ask, [row])
                 continue
-            name, rows = self.lists[ask.path]
-            keys = [row[name] for row in rows]
-            start = keys.index(ask.params["after"]) + 1 if "after" in ask.params else 0
-            repair.take(ask, rows[start : start + 100])
+            repair.take(ask, self.page(ask))
         return [json.loads(message)["data"][0] for message in repair.messages()]
+
+    def page(self, ask):
+        name, rows = self.lists[ask.path]
+        if ask.path in (HISTORY, ARCHIVE):
+            rows = [row for row in rows if row["instType"] == ask.params["instType"]]
+            rows = [row for row in rows if int(row.get("cTime", SINCE)) >= int(ask.params.get("begin", 0))]
+        rows = [row for row in rows if int(row[name]) < int(ask.params.get("after", 10**9))]
+        return rows[: int(ask.params["limit"])]
 
 
 def orders(*before, arg=ORDERS):
@@ -113,6 +134,64 @@ def test_an_order_that_okx_has_forgotten_is_named():
     assert Rest().serve(repair) == [] and repair.missing() == "what became of the orders 1"
 
 
+@pytest.mark.parametrize("where", ["over", "old"])
+def test_an_order_that_its_question_does_not_find_any_more_is_found_in_its_history(where):
+    """Acceptance 90: it was open before the hole, and `order` says 51603; of the last days, or of three months."""
+    repair = orders(order(7))
+    filled = {**order(7, "filled", SINCE + 5, "1"), "cTime": "1"}
+    others = [{**order(n, "filled", SINCE - 5, "1"), "cTime": "1"} for n in (9, 8, 6)]
+    rest = Rest(**{where: [*others[:2], filled, others[2]]})
+    assert rest.serve(repair) == [filled] and repair.missing() == ""
+    asked = [ask for ask in rest.asked if ask.path in (ORDER, HISTORY, ARCHIVE) and "begin" not in ask.params]
+    assert [ask.path for ask in asked] == [ORDER, HISTORY] + [ARCHIVE] * (where == "old")
+    assert asked[-1].params == {"instType": "SPOT", "instId": "BTC-USDT", "after": "8", "limit": "1"}
+
+
+def test_an_order_that_came_and_went_without_a_fill_is_found_in_the_history():
+    """Acceptance 90: nobody had heard of it, it is not open, and no fill tells of it."""
+    repair = orders()
+    gone = {**order(5, "canceled", SINCE + 5), "instType": "SWAP", "cTime": str(SINCE + 1)}
+    rest = Rest(over=[gone, {**order(4, "canceled", SINCE - 9000), "cTime": str(SINCE - 9000)}])
+    assert rest.serve(repair) == [gone] and repair.missing() == ""
+    types = [ask.params["instType"] for ask in rest.asked if ask.path == HISTORY]
+    assert types == ["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
+    narrow = Rest()
+    narrow.serve(orders({**order(1), "instType": "EVENTS"}, arg={"channel": "orders", "instType": "SWAP"}))
+    assert [ask.params["instType"] for ask in narrow.asked if ask.params.get("begin") and ask.path == HISTORY] == [
+        "SWAP"
+    ]
+
+
+def test_a_history_that_okx_does_not_have_is_no_hole():
+    """A type it added, or does not list: 51000."""
+    repair = orders({**order(1), "instType": "EVENTS"})
+    rest, paths = Rest([order(1)]), []
+    while (ask := repair.next_ask()) is not None:
+        paths.append(ask.path)
+        if ask.path == HISTORY and ask.params["instType"] == "EVENTS":
+            assert not repair.refused(ask, "50011") and repair.refused(ask, "51000")
+        else:
+            repair.take(ask, rest.page(ask))
+    assert paths.count(HISTORY) == 6 and repair.missing() == ""
+
+
+def test_an_order_whose_end_was_told_before_the_hole_is_not_told_again():
+    """The hole begins with that very message, and REST's lists begin there, too."""
+    repair = orders(order(1), order(1, "filled", SINCE, "5"))
+    rest = Rest(
+        [], [fill(1, ordId=1, ts=SINCE)], [order(1, "filled", SINCE, "5")], over=[order(1, "filled", SINCE, "5")]
+    )
+    assert rest.serve(repair) == [] and repair.missing() == ""
+    assert ORDER not in [ask.path for ask in rest.asked]
+
+
+def test_more_rows_than_a_repair_takes_are_told_as_missing():
+    """10,000: what is older is not there, and nobody shall think that all is well."""
+    repair = orders()
+    rest = Rest([order(n, uTime=SINCE + 1) for n in range(10_500, 0, -1)])
+    assert len(rest.serve(repair)) == 10_000 and "in part" in repair.missing()
+
+
 def test_lists_are_read_page_by_page():
     """100 rows each, by ordId and billId; narrowed as the subscription is."""
     arg = {"channel": "orders", "instType": "SPOT", "instId": "BTC-USDT"}
@@ -135,7 +214,7 @@ def test_rows_that_are_no_orders_are_not_believed(rows):
     with pytest.raises(Unusable):
         repair.take(repair.next_ask(), rows)
     other = orders(order(1))
-    for _ in range(2):
+    while other.next_ask().path != ORDER:
         other.take(other.next_ask(), [])
     with pytest.raises(Unusable, match="not the order 1"):
         other.take(other.next_ask(), [order(2)])
@@ -159,11 +238,13 @@ def test_open_orders_are_remembered_until_they_end():
     assert list(memory.open) == ["1"] and memory.open["1"]["state"] == "partially_filled"
     memory.learn(order(n) for n in range(5000))
     assert len(memory.open) == 1000
+    memory.learn(order(n, "filled", SINCE + 2) for n in range(5000))
+    assert len(memory.open) == 0 and len(memory.over) == 1000
 
 
 def test_fills_of_a_hole_come_once_in_order():
     """Acceptance 90: those told before it and after it are left out; another instrument's numbers are its own."""
-    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE)), SINCE)
+    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE)), SINCE, FillMemory())
     repair.see(push(FILL_ARG, fill(13)))
     rest = Rest(fills=[fill(13), fill(12, ts=SINCE + 3), fill(10, instId="ETH-USDT"), fill(11), fill(10, ts=SINCE)])
     got = rest.serve(repair)
@@ -175,6 +256,30 @@ def test_fills_of_a_hole_come_once_in_order():
     assert got[0]["count"] == "1" and rest.asked[0].params == {"begin": str(SINCE), "limit": "100"}
     assert repair.place_of(push(FILL_ARG, fill(13))) == "next", "it was the stream that told it"
     assert repair.place_of(push(FILL_ARG, fill(12))) == "known" and repair.place_of(push(FILL_ARG, fill(14))) == "next"
+
+
+def test_a_fill_that_was_told_added_up_is_not_told_again_one_by_one():
+    """okx-protocol 5.4: a taker's matches at one price are one row, of which REST tells each."""
+    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE, count="3")), SINCE, FillMemory())
+    repair.see(push(FILL_ARG, fill(15, count="2")))
+    rest = Rest(fills=[fill(n, ts=SINCE + n - 10) for n in range(15, 7, -1)])
+    assert [row["tradeId"] for row in rest.serve(repair)] == ["11", "12", "13"]
+    assert repair.place_of(push(FILL_ARG, fill(13, count="3"))) == "known", "REST was quicker"
+    assert repair.place_of(push(FILL_ARG, fill(17, count="5"))) == "next"
+
+
+def test_fills_of_one_moment_are_not_told_again_though_they_came_in_several_messages():
+    """The hole begins with the time of the last one, and REST's list, too."""
+    memory = FillMemory()
+    memory.learn([fill(9, ts=SINCE, count="2"), None, {"tradeId": "1"}])
+    memory.learn([fill(10, ts=SINCE)])
+    repair = Fills(FILL_ARG, head(FILL_ARG), push(FILL_ARG, fill(10, ts=SINCE)), SINCE, memory)
+    rest = Rest(fills=[fill(n, ts=SINCE) for n in (11, 10, 9, 8)])
+    assert [row["tradeId"] for row in rest.serve(repair)] == ["11"]
+    memory.learn(fill(n) for n in range(30_000))
+    assert len(memory.told) == 10_000
+    memory.learn([fill("x", count="many"), fill(5, count="99999")])
+    assert len(memory.told) == 10_000
 
 
 def test_the_present_funding_rate_comes_if_it_is_news():
@@ -197,7 +302,9 @@ def test_the_present_funding_rate_comes_if_it_is_news():
         repair.take(ask, [{**row, "instId": "X"}])
 
 
-@pytest.mark.parametrize("channel", ["tickers", "books", "liquidation-orders", "option-trades", "account", "candle7x"])
+@pytest.mark.parametrize(
+    "channel", ["tickers", "books", "liquidation-orders", "public-block-trades", "account", "candle7x"]
+)
 def test_other_channels_cannot_be_filled(channel):
     """REST has nothing that could, or the next message makes up for it."""
-    assert repair_of({"channel": channel, "instId": "X"}, b"", None, 0, OrderMemory()) is None
+    assert repair_of({"channel": channel, "instId": "X"}, b"", None, 0, memory_of(channel)) is None

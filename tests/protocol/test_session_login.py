@@ -163,6 +163,7 @@ class SettledClock:
     """A clock that is always known."""
 
     known = settled = True
+    offset_s = 0.0
     doubts = 0
 
     def want(self):

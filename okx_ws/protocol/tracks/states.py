@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from .. import gaps
-from ..backfill import bar_ms
+from ..bars import bar_ms
 from ..codec import HEAD_END, decode
 from .track import NOBODY, SETTLED, LineId, Place, Track, Verdict, cut
 

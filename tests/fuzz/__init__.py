@@ -1,0 +1,1 @@
+"""Bytes that no server would send, found by coverage; see `__main__`."""
