@@ -46,6 +46,11 @@ class Link(Protocol):
     connects: int
     mutex: Any
     session: Any
+    pair: Any
+
+    @property
+    def is_served(self) -> bool:
+        """It is up, or another link is that carries the same subscriptions."""
 
     def poke(self) -> None:
         """Have the thread call `upkeep` soon; from any thread."""
@@ -112,7 +117,7 @@ class Fallback:
         """Go on; return when to be called again (monotonic)."""
         if self._after_s is None:
             return float("inf")
-        if self._link.session.up or not self._is_needed():
+        if self._link.is_served or not self._is_needed():
             self._end()
             return float("inf")
         if self._down_since is None:

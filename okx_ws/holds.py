@@ -118,18 +118,20 @@ class Hold:
     Args:
         owner: Asks REST, and delivers.
         stream: Whose it is.
+        direct: Where its messages go.
+        last: The newest message before the hole, if the stream itself does not know it.
 
     Attributes:
         direct: Where its messages go; whoever makes outlets sets it.
     """
 
-    def __init__(self, owner: Owner, stream: Stream, direct: Outlet) -> None:
+    def __init__(self, owner: Owner, stream: Stream, direct: Outlet, last: bytes | None = None) -> None:
         self.stream = stream
         self.direct = direct
         self.work: Work | None = None
         self._owner = owner
         #: The newest message that was handed on, or came before the hole.
-        self._last = stream.hole_last
+        self._last = last or stream.hole_last
         #: Messages, and markers between them.
         self._held: deque[bytes] = deque()
         #: When the markers among them came.

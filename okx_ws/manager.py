@@ -84,7 +84,7 @@ class Manager(Views, Subscribing, Reading, Trading, Safeguards):
         subscriptions_per_link: Beyond, an endpoint's subscriptions are spread over further links. Of order books of 50
             or 400 levels, OKX wants fewer than 30 on a link, and gets that.
         redundancy: 2: hold each subscription on two links, and take each message from the one that brings it first: the
-            loss of one link costs nothing. Order calls use one of them.
+            loss of one link costs nothing. What both miss is a hole as of one link. Order calls use one of them.
         max_link_age: Seconds after which a link is handed over to a new one, as `rotate` does; None: never.
         proxy: None: the environment's (``https_proxy``, ``all_proxy``, ``no_proxy``); False: none; or
             ``"http://[user:password@]host:port"``, ``"socks5h://…"`` (the proxy looks up names), ``"socks5://…"``.

@@ -22,6 +22,7 @@ from .errors import OkxWsError
 from .events import Event
 from .fallback import Fallback, Link
 from .holds import Hold
+from .mending import Mending, apart, wants_repair
 from .net.rest_client import RestClient
 from .net.worker import RestWorker, answer_of
 from .protocol.backfill import Ask, rows_of
@@ -29,7 +30,6 @@ from .protocol.memories import Memory, memory_of
 from .protocol.reconcile import can_repair
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
-from .sinks import InlineSink
 
 __all__ = ["Recovery"]
 
@@ -87,7 +87,8 @@ class Recovery:
         #: Nothing more will come.
         self.ended = False
         self._holds: dict[Stream, Hold] = {}
-        self._answers: deque[tuple[Callable[[list[Any] | OkxWsError], None], list[Any] | OkxWsError]] = deque()
+        #: What is to be done on the link's thread, now that REST has answered.
+        self._answered: deque[Callable[[], None]] = deque()
 
     # ------------------------------------------------------------------ outlets
 
@@ -121,6 +122,16 @@ class Recovery:
             if memory is not None:
                 return Remembering(outlet, memory)
         return outlet
+
+    def mending(self, streams: list[Stream], later: Callable[[Callable[[], None]], None]) -> Mending | None:
+        """Return what fills the holes of streams that two links carry; None if that cannot be done, or is not wanted.
+
+        `later` has something done in the order of their messages. Called under the connection's mutex.
+        """
+        for stream in streams:
+            if self._on and wants_repair(stream) and can_repair(stream.arg):
+                return Mending(self, stream, later)
+        return None
 
     def memory_of(self, stream: Stream) -> Memory | None:
         """Return what was learnt from a stream, and its twin, for repairs; None if nothing has to be."""
@@ -165,9 +176,8 @@ class Recovery:
 
     def settle(self) -> None:
         """Hand on the answers of REST that have come."""
-        while self._answers:
-            then, answer = self._answers.popleft()
-            then(answer)
+        while self._answered:
+            self._answered.popleft()()
 
     def finish(self) -> None:
         """The thread ends: hand on what is held, unrepaired."""
@@ -191,6 +201,9 @@ class Recovery:
 
     def _outlet_without_link(self, stream: Stream) -> Outlet | None:
         """Return where a stream's messages go; None while some are held that come first."""
+        pair = self.link.pair
+        if pair is not None:
+            return pair.seams.outlet_without_links(stream)  # type: ignore[no-any-return]  # see `Link.pair`
         with self.link.mutex:
             routes = stream.routes or [self.link.session.routes.of_arg(stream.arg)]
             hold = self._holds.get(stream)
@@ -227,9 +240,18 @@ class Recovery:
         self.fetch(ask, deadline, partial(hold.answered, ask), lambda: hold.work is work)
 
     def fetch(
-        self, ask: Ask, until: float, then: Callable[[list[Any] | OkxWsError], None], wanted: Callable[[], bool]
+        self,
+        ask: Ask,
+        until: float,
+        then: Callable[[list[Any] | OkxWsError], None],
+        wanted: Callable[[], bool],
+        hand_in: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """Ask on the worker's thread, and call `then` with the answer on the link's; no more if it is not `wanted`."""
+        """Ask on the worker's thread, and call `then` with the answer on the link's; no more if it is not `wanted`.
+
+        `hand_in` gets the call to be made, if another thread than this link's is to make it.
+        """
+        hand_in = hand_in or self._hand_in
 
         params: dict[str, Any] = {**ask.params}
 
@@ -244,29 +266,18 @@ class Recovery:
         def job() -> None:
             answer = answer_of(question) if wanted() else None
             if answer is not None:
-                self._answers.append((then, answer))
-                self.link.poke()
+                hand_in(partial(then, answer))
 
         self._worker.submit(job, ask.pause_s)
 
+    def _hand_in(self, job: Callable[[], None]) -> None:
+        self._answered.append(job)
+        self.link.poke()
+
     def wake_at(self, at: float) -> None:
         """Have the link's thread look at that time (monotonic), also while there is no link."""
-        self._worker.submit(self.link.poke, max(0.0, at - time.monotonic()))
+        self.call_at(at, self.link.poke)
 
-
-def wants_repair(stream: Stream) -> bool:
-    """Tell whether somebody reads a stream who cannot mend its holes by himself, as order books and live views do."""
-    sinks = [holder.sink for holder in stream.holders]
-    return any(sink is None or not sink.mends_itself for sink in sinks)
-
-
-def apart(outlet: Outlet | None) -> tuple[list[Outlet], Outlet | None]:
-    """Return those parts of an outlet that mend themselves, and the rest as one."""
-    parts: tuple[Outlet, ...] = () if outlet is None else (outlet,)
-    if isinstance(outlet, FanOut):
-        parts = outlet.outlets
-    prompt: list[Outlet] = [part for part in parts if isinstance(part, InlineSink) and part.mends_itself]
-    if not prompt:
-        return [], outlet
-    rest = [part for part in parts if part not in prompt]
-    return prompt, FanOut(rest) if rest else None
+    def call_at(self, at: float, job: Callable[[], None]) -> None:
+        """Have `job` called on the worker's thread at that time (monotonic); it must not hold that up."""
+        self._worker.submit(job, max(0.0, at - time.monotonic()))

@@ -60,8 +60,8 @@ def stream_stats(stream: Stream, now: float) -> dict[str, Any]:
         "holders": len(stream.holders),
         "messages": stream.messages,
         "age_s": now - newest if newest else None,
-        "gaps": stream.gaps,
-        "repairs": stream.repairs,
+        "gaps": stream.gaps + (stream.twin.gaps if stream.twin is not None else 0),
+        "repairs": stream.repairs + (stream.twin.repairs if stream.twin is not None else 0),
     }
 
 

@@ -1,6 +1,6 @@
 """The short run of `tests.chaos`: random faults, and nothing lost in silence.
 
-``OKX_WS_CHAOS=all`` runs it with two links, and with queues that are too small, too.
+``OKX_WS_CHAOS=all`` runs it with queues that are too small, too.
 """
 
 import os
@@ -10,9 +10,9 @@ import pytest
 from tests.chaos.run import Run
 from tests.chaos.verify import Got, Hole, Thing, complaints
 
-ALWAYS = [(1, {}), (2, {"backfill": False})]
+ALWAYS = [(1, {}), (2, {"backfill": False}), (3, {"redundancy": 2})]
 ASKED_FOR = [
-    (3, {"redundancy": 2}),
+    (6, {"redundancy": 2, "backfill": False}),
     (4, {"overflow": "drop_newest", "queue_size": 60}),
     (5, {"overflow": "block", "queue_size": 200}),
 ]

@@ -200,7 +200,8 @@ class Slow(Holding):
             raise ValueError(f"slow: spread is from 0 to 1, not {self.spread}")
 
     def concerns(self, line: Line, sent: Sent) -> bool:
-        return self.what in ("all", sent.kind) and (not sent.arg or self.selects(line, sent.arg))
+        whose = self.selects(line, sent.arg) if sent.arg or self.one else True
+        return self.what in ("all", sent.kind) and whose
 
     def outgoing(self, line: Line, sent: Sent, strike: Strike) -> Iterable[Sent | Payload]:
         if not self.concerns(line, sent):

@@ -227,6 +227,17 @@ class OnArgs(Kind):
 class OnFrames(OnArgs):
     """A kind that changes what is sent."""
 
+    one: bool = option(False, "only on one of the connections, the first that it meets")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._only: Line | None = None
+
+    def selects(self, line: Line, arg: dict[str, str]) -> bool:
+        if self.one and self._only is None and super().selects(line, arg):
+            self._only = line
+        return self._only in (None, line) and super().selects(line, arg)
+
     def concerns(self, line: Line, sent: Sent) -> bool:
         """Tell whether it is a text to strike at."""
         return sent.kind == "push" and self.selects(line, sent.arg)

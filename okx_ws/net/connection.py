@@ -116,6 +116,12 @@ class Connection(Wishes):
         raise LinkFault("handed over")
 
     @property
+    def is_served(self) -> bool:
+        """It is up, or another link is that carries the same subscriptions."""
+        pair = self.pair
+        return bool(self.session.up) or (pair is not None and pair.seams.is_up)
+
+    @property
     def over(self) -> bool:
         """The thread has run and ended."""
         return self._thread is not None and (self._ended or not self._thread.is_alive())
@@ -153,6 +159,8 @@ class Connection(Wishes):
         finally:
             if self.keeper is not None:
                 self.keeper.finish()
+            if self.pair is not None:
+                self.pair.ended(self)
             if self.retired:
                 self._owner.gone(self)
             elif self._stopping:
@@ -291,7 +299,10 @@ class Connection(Wishes):
         self._poked = False
         try:
             self._hand_over_marked()
-            if self.keeper is not None and self.pair is None:
+            pair = self.pair
+            if pair is not None:
+                pair.seams.work()
+            if self.keeper is not None and (pair is None or (pair.permanent and pair.first is self)):
                 return self.keeper.upkeep(time.monotonic())
             if self.keeper is not None:
                 self.keeper.settle()
@@ -339,8 +350,6 @@ class Connection(Wishes):
             # A refusal ends queues: what came before it goes first.
             refusals = [event for event in events if event.type == "subscribe_failed"]
             self._tell_all([event for event in events if event.type != "subscribe_failed"])
-            if self.pair is not None and events:
-                self.pair.stir(self)
         if self.site.raw is not None:
             texts = [payload for payload in payloads if payload != b"pong"]
             if self.pair is not None:  # data goes there when it is merged
@@ -350,6 +359,8 @@ class Connection(Wishes):
             self.hand_over(outlet, batch)
         if refusals:
             self._tell_all(refusals)
+        if self.pair is not None and (events or urgent):
+            self.pair.stir(self)
         if urgent and self._app is not None:
             self._app.wire.serve_soon()
 

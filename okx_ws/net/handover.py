@@ -111,7 +111,7 @@ class HandOver(Pair):
         """Tell whether the loss of a link, which has just happened, is nobody's business."""
         with self._mutex:  # without the new link nothing is missing; without the old one, if the new one has it all
             if link is self.second:
-                return self.state != "leaving"
+                return self.state != "leaving"  # then it is all there is
             sure = all(s.twin is not None and s.twin.live and s.twin.sure for s in self._wanted)
             return sure and self.state != "withdrawing"
 
@@ -130,6 +130,8 @@ class HandOver(Pair):
                 self._withdraw()
         other = self.other(link)
         other.join(time.monotonic() + PART_S)
+        if other.over or link is self.first:
+            self.finish()
         with self._mutex:
             if other.over or link is self.first:
                 self.part(link)

@@ -117,7 +117,7 @@ class Lines:
             line.unsubscribe(stream, holder)
             self._changed(line, stream)
             if line.pair is not None and not stream.holders:
-                line.pair.resubscribed(stream)  # who wants it again begins anew, though one link may never have left
+                line.pair.seams.renew(stream)  # who wants it again begins anew, though one link may never have left
 
     def resubscribe(self, stream: Stream) -> bool:
         """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""
@@ -126,7 +126,7 @@ class Lines:
             begun = line.resubscribe(stream)
             if line.pair is not None and twin is not None:
                 begun = self._line_of(twin).resubscribe(twin) or begun
-                line.pair.resubscribed(stream)
+                line.pair.seams.renew(stream)
             return begun
 
     def call_soon(self, stream: Stream, job: Callable[[], None]) -> None:
@@ -282,23 +282,29 @@ class Lines:
         self._failed()
 
     def crowded(self, connection: Connection) -> bool:
-        """Move half of what a line carries elsewhere, since OKX closed it for carrying too much."""
-        subscriptions = connection.session.subscriptions
+        """Move half of what a line carries elsewhere, since OKX closed it for carrying too much: one of its links."""
+        pair = connection.pair
+        if pair is not None and pair.relieved.get(connection) == connection.connects:
+            return True  # what was too much for it has moved meanwhile
+        full = connection if pair is None else pair.first
+        subscriptions = full.session.subscriptions
         limit = (len(subscriptions) + 1) // 2
         moving = excess(subscriptions, limit)
-        pair = connection.pair
-        if self._stopping or not moving or connection not in self.lines or (pair is not None and not pair.permanent):
+        if self._stopping or not moving or full not in self.lines or (pair is not None and not pair.permanent):
             return False
         self.limit = min(self.limit, limit)
-        places = self._place([(stream.arg, stream.needs_login) for stream in moving], without=connection)
+        if pair is not None:
+            pair.relieved = {link: link.connects for link in (pair.first, pair.second)}
+        places = self._place([(stream.arg, stream.needs_login) for stream in moving], without=full)
         for stream, line in zip(moving, places, strict=True):
             if pair is not None:
                 pair.leave(stream)
-            connection.session.give(stream, line.session)
+            full.session.give(stream, line.session)
             stream.link = line
             self._changed(line, stream)
         for line in set(places):
             self._start(line)
+        full.wake()  # it may be up, and has to tell what it has left
         told = f"too much for one link: {len(moving)} subscriptions moved, {self.limit} a link from now on"
         connection.session.events.append(Event("notice", self.endpoint, msg=told))
         return True

@@ -2,18 +2,17 @@
 
 Law. The first link has the streams that users hold, the second has a twin of each, wanted for as long as the stream is.
 While both live, the outlet of each arg is a `Joint`. A stream is *sure* once nothing from before its acknowledgement is
-under way on the other link: a ping goes out on that one, and its pong comes behind all that. What belongs to a link is
-looked at on its own thread, between two reads (`step`), when all it has read has been delivered.
+under way on the other link: a ping goes out on that one a while later (`LAG_S`), and its pong comes behind all that. A
+link whose subscription has ended continues nothing: the joint parts from it. What belongs to a link is looked at on its
+own thread, between two reads (`step`), when all it has read has been delivered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..protocol.routing import Outlet, Route
 from ..protocol.subscriptions import Stream
-from .joints import Both, Joint, now_ms
+from .seams import Seams
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -27,6 +26,10 @@ SOON_S = 0.02
 #: A link that is left alone may still bring what the other one has delivered: what it has not read yet (a pong comes
 #: behind that), and what OKX pushes later on one connection than on another. For so long doubles are looked for.
 ALONE_S = 5.0
+
+#: What goes on pings a link may be quicker than what brings it data, and one connection may lag behind another: nothing
+#: that came before an acknowledgement is under way any more only when it is so old.
+LAG_S = 1.0
 
 NEVER = float("inf")
 
@@ -47,12 +50,18 @@ class Pair:
         self._site = site
         self.first, self.second = first, second
         self._mutex = first.mutex
-        self._joints: dict[frozenset[tuple[str, str]], tuple[Joint, list[Stream]]] = {}
+        self.seams = Seams(site, first, second)
         #: Links that something has changed for.
         self._stirred: set[Connection] = set()
+        #: The streams that each link had when it was last looked at, and since when (see `Stream.on_since`).
+        self._had: dict[Connection, dict[Stream, float]] = {first: {}, second: {}}
         #: By the link that was pinged: how many pongs it must have, and which of the other's streams are sure then, if
         #: they have not been acknowledged anew meanwhile.
         self._pinged: dict[Connection, tuple[int, list[tuple[Stream, float]]]] = {}
+        #: The newest connection of each link at the time when some of what it carried was moved elsewhere.
+        self.relieved: dict[Connection, int] = {}
+        #: Links whose threads have ended.
+        self._over: set[Connection] = set()
         #: Once one link is alone: how many pongs it must have, and when it has been so for long enough.
         self._alone: tuple[int, float] | None = None
 
@@ -78,8 +87,9 @@ class Pair:
         for stream in first.session.subscriptions:
             stream.sure = stream.live
             self.changed(stream)
+        self._had[first] = standing(first)
         for route in first.session.routes:
-            self._begin(route)
+            self.seams.begin(route)
         first.session.routes.reconnect()
 
     def changed(self, stream: Stream) -> None:
@@ -97,71 +107,39 @@ class Pair:
             self.second.session.holders_changed(stream.twin)
             self.second.wake()
 
-    def _begin(self, route: Route) -> None:
-        """Make the joint of what the first link has brought so far."""
-        streams = route.streams
-        joint = self._joint(route.arg, streams)
-        if streams and all(map(self.first.session.has_begun, streams)):
-            holes = [stream for stream in streams if stream.hole_since_ms is not None]
-            joint.begin(
-                self.first,
-                min(stream.hole_since_ms or stream.active_ms or now_ms() for stream in streams),
-                route.last,
-                holes[0].hole_cause if holes else None,
-            )
-            for stream in holes:
-                stream.hole_since_ms = None
-
-    def _joint(self, arg: Mapping[str, Any], streams: list[Stream]) -> Joint:
-        whose = streams[0].arg if len(streams) == 1 else arg
-        joint = Joint(whose, self._site.settings.markers, self._resume)
-        self._joints[identity(arg)] = (joint, streams)
-        return joint
-
-    def outlet_of(self, link: object, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
-        """Return where a link's pushes with this arg go."""
-        inner = self._site.outlet_of(streams, arg)
-        if inner is not None and self.first.keeper is not None:
-            inner = self.first.keeper.learning(streams, inner)  # a hand-over must not forget what is open
-        if self._site.raw is not None and streams:
-            inner = self._site.raw if inner is None else Both(self._site.raw, inner)
-        known = self._joints.get(identity(arg))
-        if known is None:
-            if inner is None:
-                return None
-            joint = self._joint(arg, streams)
-            for one in (self.first, self.second) if link is self.first else (self.second, self.first):
-                if self._are_sure(one, streams):
-                    joint.sure(one)  # it is empty: there is nothing to deliver yet
-        else:
-            joint = known[0]
-            self._joints[identity(arg)] = (joint, streams)
-        joint.outlet = inner
-        return joint.side(link)
-
-    def resubscribed(self, stream: Stream) -> None:
-        """The consumer of a stream has to begin anew."""
-        for joint, streams in self._joints.values():
-            if stream in streams or stream.twin in streams:
-                joint.renew()
-
-    def _resume(self) -> None:
-        self.first.resume()
-        self.second.resume()
-
     # ------------------------------------------------------------------ what links tell, on their own threads
 
     def step(self, link: Connection, now: float) -> float:
         """Do what is due for a link; return when to be asked next."""
-        self._make_sure(link)
-        return now + SOON_S if link in self._pinged or link in self._stirred else NEVER
+        if link in self._stirred:
+            self._let_go(link)
+        self._make_sure(link, now)
+        if self.seams.waiting:
+            self.seams.expire()
+        return now + SOON_S if self.seams.waiting or link in self._pinged or link in self._stirred else NEVER
+
+    def ended(self, link: Connection) -> None:
+        """A link's thread ends; with the second one, what waits for REST goes on as it is."""
+        with self._mutex:
+            self._over.add(link)
+            last = len(self._over) == 2
+        if last:
+            self.finish()
+
+    def finish(self) -> None:
+        """Hand on what waits for REST."""
+        with self._mutex:
+            joints = self.seams.all
+        for joint in joints:
+            joint.finish()
 
     def link_lost(self, link: Connection) -> None:
         """A link is gone, and all that it brought was delivered."""
         with self._mutex:
             self._pinged.clear()
             self._alone = None
-            joints = [joint for joint, _ in self._joints.values()]
+            joints = self.seams.all
+            self._had[link] = {}
             for stream in link.session.subscriptions:
                 if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.live:
                     self.other(link).session.holes.share(stream.twin)
@@ -170,6 +148,7 @@ class Pair:
         if self.other(link).session.up:
             link.pass_jobs(self.other(link))
         self.stir(link)
+        self.first.poke()  # it sees to what is done while neither is up
 
     def after_loss(self, link: Connection) -> bool:
         """A link was lost; return whether it shall end, since the other takes its place."""
@@ -190,7 +169,19 @@ class Pair:
 
     # ------------------------------------------------------------------ inside
 
-    def _make_sure(self, link: Connection) -> None:
+    def _let_go(self, link: Connection) -> None:
+        """Part joints from a link whose subscription has ended: what comes after another one continues nothing.
+
+        The link has not asked for it again, since it does so later than this, on the same thread.
+        """
+        with self._mutex:
+            had, self._had[link] = self._had[link], standing(link)
+            ended = {stream for stream, since in had.items() if self._had[link].get(stream) != since}
+            parting = self.seams.ended(link, ended) if ended else []
+        for joint, cause in parting:
+            joint.lost(link, cause)
+
+    def _make_sure(self, link: Connection, now: float) -> None:
         """See whether a link's pong has come; if there is something to prove, have it pinged."""
         other = self.other(link)
         with self._mutex:
@@ -199,19 +190,19 @@ class Pair:
                 del self._pinged[link]
                 for stream, on_since in proven:
                     stream.sure = stream.live and stream.on_since == on_since
-                joints = [joint for joint, streams in self._joints.values() if self._are_sure(other, streams)]
+                joints = self.seams.sure(other)
             elif link in self._stirred and not proven:
                 self._stirred.discard(link)
-                self._sweep()
-                self._ask(link, other)
+                self.seams.sweep()
+                self._ask(link, other, now)
                 return
             else:
                 return
-        for joint in joints:
-            joint.sure(other)
+        for joint, life in joints:
+            joint.sure(other, life)
         self.stir(link)
 
-    def _ask(self, link: Connection, other: Connection) -> None:
+    def _ask(self, link: Connection, other: Connection, now: float) -> None:
         """Ping a link if it can prove something about the other one."""
         if not link.session.up:
             return
@@ -220,24 +211,12 @@ class Pair:
                 stream.sure = stream.live  # there is nobody else
             return
         doubtful = [stream for stream in other.session.subscriptions if stream.live and not stream.sure]
-        if doubtful and any(stream.in_flight for stream in other.session.subscriptions):
-            self._stirred.add(link)  # one ping for all: when the answers are there
-        elif doubtful:
-            self._pinged[link] = (link.session.ping(), [(stream, stream.on_since) for stream in doubtful])
+        ready = [(stream, stream.on_since) for stream in doubtful if now >= stream.on_since + LAG_S]
+        if ready:
+            self._pinged[link] = (link.session.ping(), ready)
             link.wake()
-
-    def _are_sure(self, link: Connection, streams: list[Stream]) -> bool:
-        on_link = [stream if stream.link is link else stream.twin for stream in streams]
-        return bool(on_link) and all(stream is not None and stream.live and stream.sure for stream in on_link)
-
-    def _sweep(self) -> None:
-        """Forget the joints of what is not subscribed any more."""
-        known = {id(stream) for link in (self.first, self.second) for stream in link.session.subscriptions}
-        self._joints = {
-            whose: (joint, streams)
-            for whose, (joint, streams) in self._joints.items()
-            if any(id(stream) in known for stream in streams)
-        }
+        elif doubtful:
+            self._stirred.add(link)
 
     @property
     def _wanted(self) -> list[Stream]:
@@ -246,11 +225,14 @@ class Pair:
     @property
     def _complete(self) -> bool:
         """Either link has everything for sure, and no joint holds anything back. Under the mutex."""
-        return all(
-            one is not None and (one.refusal is not None or (one.live and one.sure))
-            for stream in self._wanted
-            for one in (stream, stream.twin)
-        ) and all(joint.caught_up for joint, _ in self._joints.values())
+        return (
+            all(
+                one is not None and (one.refusal is not None or (one.live and one.sure))
+                for stream in self._wanted
+                for one in (stream, stream.twin)
+            )
+            and self.seams.caught_up
+        )
 
     def _may_part(self, link: Connection, now: float) -> bool:
         """Tell whether a link that is alone has brought all that the other one has."""
@@ -260,7 +242,7 @@ class Pair:
         if self._alone is None:
             return False
         pongs, at = self._alone
-        return now >= at and link.session.pongs >= pongs and self.idle
+        return now >= at and link.session.pongs >= pongs and self.seams.idle
 
     def part(self, link: Connection) -> None:
         """End: its pushes go straight to their outlets again. On its thread; the other link's has ended."""
@@ -269,21 +251,14 @@ class Pair:
         for stream in link.session.subscriptions:
             if stream.twin is not None:
                 link.session.routes.inherit(stream, stream.twin.routes)
-                stream.twin = None
-        for route in link.session.routes:
-            joint, _ = self._joints.get(route.identity, (None, []))
-            if joint is not None:  # the newest by arrival may be one that the other link had brought before
-                route.last = joint.newest or route.last
+            stream.twin, stream.held = None, False
+        for route in link.session.routes:  # the newest by arrival may be one that the other link had brought before
+            route.last = self.seams.newest(route) or route.last
         for stream in link.session.subscriptions:
             link.session.holes.moved(stream)
         link.session.routes.reconnect()
 
-    @property
-    def idle(self) -> bool:
-        """No joint has anything left to deliver."""
-        return all(joint.idle for joint, _ in self._joints.values())
 
-
-def identity(arg: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """Return what identifies the pushes of an arg; as `Route.identity`."""
-    return frozenset((name, str(value)) for name, value in arg.items())
+def standing(link: Connection) -> dict[Stream, float]:
+    """Return the streams that the server has on a link, and since when."""
+    return {stream: stream.on_since for stream in link.session.subscriptions if stream.wire in ("on", "leaving")}

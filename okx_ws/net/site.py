@@ -39,6 +39,28 @@ class Wish(NamedTuple):
     snapshot_s: float | None = None
 
 
+class Mending(Protocol):
+    """What fills the holes of a stream that two links carry. One thread at a time."""
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody wants them filled."""
+
+    @property
+    def busy(self) -> bool:
+        """All messages have to go through it at present."""
+
+    @property
+    def idle(self) -> bool:
+        """It can be done without. From any thread."""
+
+    def deliver(self, outlet: Outlet | None, batch: list[bytes], last: bytes | None) -> None:
+        """Take messages for an outlet, markers among them; `last` was delivered before them."""
+
+    def finish(self) -> None:
+        """Hand on what is held back; nothing more will come."""
+
+
 class Keeper(Protocol):
     """What keeps the streams of a connection without holes: `Recovery`."""
 
@@ -51,6 +73,9 @@ class Keeper(Protocol):
     def learning(self, streams: list[Stream], outlet: Outlet) -> Outlet:
         """Return an outlet that learns on the way to this one, while two links carry the subscriptions."""
 
+    def mending(self, streams: list[Stream], later: Callable[[Callable[[], None]], None]) -> Mending | None:
+        """Make what fills the holes of streams that two links carry; see `Recovery.mending`."""
+
     def upkeep(self, now: float) -> float:
         """Do what is to be done; return when to be called again (monotonic).
 
@@ -58,7 +83,7 @@ class Keeper(Protocol):
         """
 
     def settle(self) -> None:
-        """Hand on the answers that have come, and do no more: two links carry the subscriptions. On the thread."""
+        """Hand on the answers that have come, and do no more: another link sees to the rest. On the thread."""
 
     def finish(self) -> None:
         """The thread ends: hand on what is held back. Must not raise."""

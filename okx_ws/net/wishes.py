@@ -112,7 +112,7 @@ class Wishes:
     def _outlet_of(self, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
         """Return where pushes with this arg go."""
         if self.pair is not None:
-            return self.pair.outlet_of(self, streams, arg)
+            return self.pair.seams.outlet_of(self, streams, arg)
         if self.keeper is not None:
             return self.keeper.outlet_of(streams, arg)
         return self.site.outlet_of(streams, arg)

@@ -90,7 +90,7 @@ class Holes:
         seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
         since_ms = since_ms or seen_ms or (stream.active_ms or self.now_ms) + self._skew_ms
         stream.hole_since_ms = since_ms
-        quiet = stream.covered and cause != "stall"  # the twin brings it: nothing is missing
+        quiet = stream.covered and (cause != "stall" or stream.outdone)  # the twin brings it: nothing is missing
         told = told and not quiet
         stream.gaps += not quiet
         stream.hole_cause, stream.hole_told, stream.hole_last = cause, told, newest

@@ -27,12 +27,13 @@ class Line:
         held: What it has brought since it entered or had a hole, while it is not joined.
         torn: Of that, the oldest were dropped.
         fresh: It has brought nothing yet.
+        last: What it brought last; or what was delivered last when it joined by the owner's word.
         recalled: Its first message, of a channel where that may tell what happened long ago.
         doubtful: It is joined by the owner's word; the number of its first message has to agree.
         until_ms: It holds no longer, since the owner's word stands against numbers; Unix ms, None while it has not.
     """
 
-    __slots__ = ("doubtful", "fresh", "held", "id", "joined", "recalled", "torn", "until_ms")
+    __slots__ = ("doubtful", "fresh", "held", "id", "joined", "last", "recalled", "torn", "until_ms")
 
     def __init__(self, id: LineId) -> None:
         self.id = id
@@ -40,6 +41,7 @@ class Line:
         self.until_ms: int | None = None
         self.torn = False
         self.fresh = True
+        self.last: bytes | None = None
         self.recalled: bytes | None = None
         self.held: deque[bytes] = deque()
 
@@ -102,7 +104,9 @@ class Edge:
             begins_here: The line has not brought what was delivered last: the hole is at least from there.
         """
         told = codec.decode(marker)
-        pick = min if begins_here else max
-        since_ms = pick(told["since_ms"], self.time_ms())
+        if begins_here and self.last is not None:
+            since_ms = self.time_ms()
+        else:
+            since_ms = (min if begins_here else max)(told["since_ms"], self.time_ms())
         lost = told["lost"] if since_ms == told["since_ms"] else None
         return gaps.marker(told["arg"], told["cause"], since_ms, max(since_ms, told["until_ms"]), lost)

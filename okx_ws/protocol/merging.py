@@ -18,6 +18,8 @@ held.
             |                                                 |   holds on for `PATIENCE_MS`; then a hole is told
     holding | no line is joined any more                      | → joined (the first that entered, of those that hold
             |                                                 |   something): a hole is told, unless it is the very next
+    joined  | the last one that had brought all that was    | its next message is looked at: if something may be
+            | delivered, has ended                          |   missing before it, a hole is told
     joined  | it has a hole: a marker, a number left out      | → holding, if another is joined, or can be; else the
             |                                                 |   hole is told, and it leads on
     any     | `lost`                                          | –
@@ -63,6 +65,8 @@ class Merge:
         self._newest: bytes | None = None
         #: All that was joined has ended, so the next message may have a hole before it: why.
         self._cause: str | None = None
+        #: What is joined need not have brought all that was delivered: why that matters. Its next message will tell.
+        self._doubt: str | None = None
         self.holes = 0
 
     # ------------------------------------------------------------------ lines
@@ -86,6 +90,12 @@ class Merge:
     def held(self) -> int:
         """How many messages wait for proof."""
         return sum(len(line.held) for line in self._lines.values())
+
+    @property
+    def until_ms(self) -> int | None:
+        """When `expire` has something to do, Unix ms; None: nothing is waited for."""
+        waiting = (line.until_ms for line in self._lines.values() if line.held and line.until_ms is not None)
+        return min(waiting, default=None) if self._holding else None
 
     def joined(self, line: LineId) -> bool:
         """Tell whether a line is proven to continue what was delivered; an unknown one is not."""
@@ -112,7 +122,7 @@ class Merge:
             self._edge = Edge(since_ms)
             if newest is not None and not gaps.is_marker(newest):
                 self._track.begin(line, newest, [])
-                self._edge.last = self._newest = newest
+                self._edge.last = self._newest = one.last = newest
                 one.fresh, one.doubtful = False, True
         if self._holding < len(self._lines) - 1:
             self._holding += 1
@@ -134,8 +144,16 @@ class Merge:
             return []
         out: list[bytes] = []
         admit = self._track.admit
+        if payloads:
+            one.last = payloads[-1]
         for payload in payloads:
-            if not one.joined or one.doubtful or self._cause is not None or payload.startswith(gaps.MARKER_START):
+            if (
+                not one.joined
+                or one.doubtful
+                or self._cause is not None
+                or self._doubt is not None
+                or payload.startswith(gaps.MARKER_START)
+            ):
                 self._take(one, payload, out, now_ms)
             elif (verdict := admit(line, payload, out)) is not SETTLED:
                 self._unsettled(one, payload, verdict, out, now_ms)
@@ -161,10 +179,20 @@ class Merge:
                 one.until_ms = now_ms + PATIENCE_MS
             else:
                 one.doubtful = not one.held
+                if one.doubtful:
+                    one.last = self._edge_after(out, now_ms).last
                 self._free(one, out, now_ms)
         return self._settled(out, now_ms)
 
-    def lost(self, line: LineId, now_ms: int, cause: str = "disconnect") -> list[bytes]:
+    def expire(self, now_ms: int) -> list[bytes]:
+        """Wait no longer for what numbers say is missing before what a line holds; return what that sets free."""
+        out: list[bytes] = []
+        for one in list(self._lines.values()):
+            if one.held and not one.joined and one.until_ms is not None and now_ms >= one.until_ms:
+                self._promote(one, "sequence", out, now_ms)
+        return self._settled(out, now_ms)
+
+    def lost(self, line: LineId, now_ms: int, cause: str | None = "disconnect") -> list[bytes]:
         """Remove a line: it has ended; return what that sets free.
 
         If no line is joined any more, the first one that holds something takes its place: after a marker, unless it is
@@ -173,7 +201,7 @@ class Merge:
         Args:
             line: The line; it may be unknown.
             now_ms: Now, Unix ms.
-            cause: The marker's cause, see `gaps.marker`.
+            cause: The marker's cause, see `gaps.marker`; None: it was not wanted any more, so nothing is missing.
         """
         out: list[bytes] = []
         one = self._lines.pop(line, None)
@@ -187,7 +215,17 @@ class Merge:
             heir = self._heir() or next(iter(self._lines.values()), None)
             if heir is not None:
                 self._promote(heir, self._cause, out, now_ms)
+        else:
+            self._doubt_rest(cause)
         return self._settled(out, now_ms)
+
+    def _doubt_rest(self, cause: str | None) -> None:
+        """One that was joined is not any more: see whether another one has brought as much."""
+        assert self._edge is not None  # a line has entered
+        last = self._edge.last
+        rest = [line.last for line in self._lines.values() if line.joined]
+        if last is not None and not any(one is not None and (one == last or self._track.reaches(one)) for one in rest):
+            self._doubt = self._doubt or cause
 
     def renew(self) -> None:
         """Deliver the next snapshot of a chained book, whoever brings it: the consumer has to begin anew.
@@ -203,7 +241,11 @@ class Merge:
         """Do with a message what its line's state wants."""
         if gaps.is_marker(payload):
             self._hole(one, payload, out, now_ms)
-        elif not one.joined:
+            return
+        if one.joined and self._doubt is not None:
+            doubt, self._doubt = self._doubt, None
+            self._cause = self._cause or (doubt if self._track.lacks(payload) else None)
+        if not one.joined:
             self._prove(one, payload, out, now_ms)
         elif self._cause is not None:
             self._resume(one, payload, out, now_ms)
@@ -227,9 +269,8 @@ class Merge:
             if track.whole(payload):
                 one.release()  # nobody will need what came before it
             one.hold(payload)
-            if one.until_ms is not None and now_ms >= one.until_ms:
-                self._promote(one, "sequence", out, now_ms)
         else:
+            self._part_defaults()
             items = self._join(one)
             # What preceded was delivered: by the first line, before it entered. Or it is missing there, and comes late.
             for item in () if track.chained or payload == self._newest else items:
@@ -291,18 +332,21 @@ class Merge:
         if not one.joined:
             one.hold(marker)
             return
-        if one.doubtful and not self._alone():
+        cause = codec.decode(marker)["cause"]
+        if one.doubtful and cause != "malformed" and self._cause is None:
             return  # from before it began, which others cover
         heir = self._heir()
         if not self._alone():
             self._part(one)
+            self._doubt_rest(cause)
         elif heir is not None:
             self._part(one)
-            self._promote(heir, self._cause or codec.decode(marker)["cause"], out, now_ms)
+            self._promote(heir, self._cause or cause, out, now_ms)
         else:
-            out.append(self._edge_after(out, now_ms).widened(marker, begins_here=self._cause is not None))
+            behind = self._cause is not None or self._doubt is not None
+            out.append(self._edge_after(out, now_ms).widened(marker, begins_here=behind))
             self.holes += 1
-            self._cause, one.doubtful = None, False
+            self._cause, self._doubt, one.doubtful = None, None, False
             self._track.hole()
             self._track.dropped(one.id)
 
@@ -317,6 +361,12 @@ class Merge:
         self._holding -= 1
         return one.release()
 
+    def _part_defaults(self) -> None:
+        """Part from lines that lead since nobody else did, and have brought nothing: another one is proven."""
+        for one in self._lines.values():
+            if one.joined and (self._cause is not None or (one.last is not None and gaps.is_marker(one.last))):
+                self._part(one)
+
     def _part(self, one: Line) -> None:
         """A joined line is not proven to continue any more; others are, or will be."""
         one.joined = one.fresh = one.doubtful = False
@@ -330,7 +380,7 @@ class Merge:
                 return one
         return None
 
-    def _promote(self, heir: Line, cause: str, out: list[bytes], now_ms: int) -> None:
+    def _promote(self, heir: Line, cause: str | None, out: list[bytes], now_ms: int) -> None:
         """Let a line lead, since none is joined any more."""
         recalled = heir.recalled
         items = self._join(heir)

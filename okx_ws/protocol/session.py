@@ -158,7 +158,7 @@ class Session:
         self._twins.take_over(stream)
 
     def give(self, stream: Stream, other: Session) -> None:
-        """Have `other` carry on with a stream, its hole with it; only while this session has no link."""
+        """Have `other` carry on with a stream, its hole with it; with a link, the server is told that it leaves."""
         self._twins.give(stream, other._twins)
 
     def want_snapshots(self, stream: Stream, within_s: float, now: float) -> None:

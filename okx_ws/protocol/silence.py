@@ -65,10 +65,14 @@ class Silence:
         self.due = float("inf")
         in_vain = None
         for stream in self._subscriptions:
-            if stream.max_silence is None or stream.wire != "on" or not stream.wanted:
+            if stream.max_silence is None or not stream.wanted:
                 continue
             heard = max((route.last_at for route in stream.routes), default=0.0)
             patience = stream.max_silence * min(2**stream.stalls, MOST_PATIENCE)
+            flows = stream.wire == "asked" and heard > stream.asked_at  # the acknowledgement was lost
+            if stream.wire != "on" and not flows:
+                self.due = min(self.due, now + patience)
+                continue
             at = max(heard, stream.on_since, stream.stalled_at) + patience
             if now < at:
                 self.due = min(self.due, at)

@@ -183,9 +183,24 @@ class Stream:
         return self.twin is not None and self.twin.live and self.twin.sure
 
     @property
+    def outdone(self) -> bool:
+        """Its twin has gone on bringing messages while it was silent: not both have stalled."""
+        twin = self.twin
+        if twin is None:
+            return False
+        mine, its = (max((float(r.last_at) for r in one.routes), default=0.0) for one in (self, twin))
+        return its > max(mine, self.on_since) + (self.max_silence or 0.0) / 2
+
+    @property
     def settled(self) -> bool:
         """Its wish and its wire agree: there is nothing to wait for."""
         return self.live if self.wanted else self.wire == "off"
+
+    def leave_link(self) -> None:
+        """The link does not have it any more."""
+        self.wire, self.attempts, self.not_before, self.alone = "off", 0, 0.0, False
+        self.anew = self.sure = False
+        self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """What came until now says nothing about what will come, unless the twin goes on."""
@@ -199,6 +214,7 @@ class Stream:
         for name in STANDING:
             setattr(self, name, getattr(twin, name))
         self.refusal = self.refusal or twin.refusal
+        self.gaps, self.repairs = self.gaps + twin.gaps, self.repairs + twin.repairs
         self.past = self.messages
         self.routes, twin.routes = twin.routes, []
         for route in self.routes:
@@ -346,9 +362,7 @@ class Subscriptions:
         """Turn every wire off; forget and return the streams that nobody wants."""
         gone = [stream for stream in self if not stream.holders]
         for stream in self:
-            stream.wire, stream.attempts, stream.not_before, stream.alone = "off", 0, 0.0, False
-            stream.anew = stream.sure = False
-            stream.begin_epoch()
+            stream.leave_link()
         for stream in gone:
             self.forget(stream)
         return gone

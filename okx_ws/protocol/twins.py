@@ -76,17 +76,23 @@ class Twins:
         self._asking.nudge()
 
     def give(self, stream: Stream, other: Twins) -> None:
-        """Have another session carry on with a stream, its hole with it; only while this one has no link.
+        """Have another session carry on with a stream, its hole with it; with a link, the server is told to leave it.
 
-        A twin is left behind: what it would bring until the stream is active again counts as missing.
+        What this link and a twin, which is left behind, would bring until the stream is active again counts as missing.
         """
-        twin = stream.twin
-        if twin is not None:
+        twin, served = stream.twin, stream.wire != "off"
+        if twin is not None or served:
             self._holes.begin(stream, "disconnect")
+        if twin is not None:
             stream.twin = twin.twin = None
         routes = stream.routes[:]
         self._routes.removed(stream)
         self._subscriptions.forget(stream)
+        if served:
+            self._requests.forget(stream)
+            self._subscriptions.adopt(stream.arg)
+            stream.leave_link()
+            self._asking.nudge()
         other.carry_on(stream, routes)
 
     def carry_on(self, stream: Stream, routes: list[Route]) -> None:

@@ -26,15 +26,21 @@ BOOK = {"channel": "books", "instId": "ETH-USDT"}
 SILENCE_S = 2.0
 
 
+#: Faults that may strike one connection alone, where each subscription is on two.
+OF_ONE = {"drop", "close", "notice", "half_open", "throttle", "stall", "slow", "late_snapshot", "missing_snapshot"}
+
 #: Of every so many stalls that are drawn one begins: they last longest, and trades shall come live as well.
 STALLS = 5
 
 
-def draw(rng):
-    """Return a fault, with what it is told."""
+def draw(rng, links=1):
+    """Return a fault, with what it is told, for a client that has each subscription on so many links."""
     while (fault := draw_any(rng))[0] == "stall" and rng.randrange(STALLS):
         pass
-    return fault
+    name, told = fault
+    if links > 1 and name in OF_ONE and told.get("what") != "rest" and rng.random() < 0.6:
+        told["one"] = True
+    return name, told
 
 
 def draw_any(rng):
@@ -164,7 +170,7 @@ class Run:
                 self._model.begin(ws.rest.order_book(BOOK["instId"], sz=400)[0], exchange.sent(BOOK))
                 pause, stalled_until = threading.Event(), 0.0
                 for _ in range(faults):
-                    name, told = draw(self._rng)
+                    name, told = draw(self._rng, self._settings.get("redundancy", 1))
                     exchange.faults.start(name, **told)
                     self.report.faults[name] += 1
                     if name == "stall":  # one that ended before `SILENCE_S` nobody could notice

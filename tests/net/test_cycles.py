@@ -94,6 +94,7 @@ def test_a_link_that_was_cut_keeps_no_buffer_until_it_is_collected(exchange, con
 def test_hand_overs_leave_nothing(exchange, connect, monkeypatch):
     """Forty of them: one link, one thread, and the objects of one link in the end."""
     monkeypatch.setattr(pairs, "ALONE_S", 0.01)
+    monkeypatch.setattr(pairs, "LAG_S", 0.01)
     ws = connect(exchange)
     args = [{"channel": channel, "instId": "BTC-USDT"} for channel in ("tickers", "trades", "books")]
     ws.subscribe(args)

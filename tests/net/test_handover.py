@@ -46,6 +46,7 @@ def enough(verifier, n=20, channels=("trades", "tickers", "books", "books5")):
 def impatient(monkeypatch):
     """On loopback no connection lags behind another for seconds."""
     monkeypatch.setattr(pairs, "ALONE_S", 0.05)
+    monkeypatch.setattr(pairs, "LAG_S", 0.05)
 
 
 @pytest.fixture

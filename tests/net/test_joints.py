@@ -85,6 +85,17 @@ def test_what_waits_is_bounded(monkeypatch):
     assert slow.got == [trade(n) for n in range(1, 30)]
 
 
+def test_a_word_about_a_life_that_is_over_is_void():
+    """Another thread gives it; meanwhile the link may have fallen: it would count as one that goes on."""
+    joint = joined(None)
+    life = joint.life("b")
+    joint.lost("b")
+    joint.sure("b", life)
+    assert joint._merge.lines == ("a",)
+    joint.sure("b", joint.life("b"))
+    assert joint._merge.lines == ("a", "b")
+
+
 def test_an_outlet_that_fails_does_not_stop_the_joint():
     """A bug of ours in one delivery must not hold up those to come."""
 

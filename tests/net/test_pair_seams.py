@@ -1,13 +1,16 @@
 """Two links at once, and what else goes on: repairs that come later, subscriptions that end and begin again."""
 
+import json
+import socket
 import threading
 
 import pytest
 
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
-from tests.net.test_handover import conn_id, handed_over, links
-from tests.net.test_redundancy import whole
+from okx_ws.protocol import merging
+from tests.net.test_handover import conn_id, handed_over, links, order
+from tests.net.test_redundancy import kill, pairs_of, whole
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
 
@@ -18,6 +21,7 @@ TRADES = {"channel": "trades", "instId": "BTC-USDT"}
 def impatient(monkeypatch):
     """On loopback no connection lags behind another for seconds."""
     monkeypatch.setattr(pairs, "ALONE_S", 0.05)
+    monkeypatch.setattr(pairs, "LAG_S", 0.05)
 
 
 def place(ws, clOrdId):
@@ -91,6 +95,146 @@ def test_a_repaired_instrument_that_stays_silent_does_not_hold_up_a_hand_over(co
         eventually(lambda: verifier.seen["trades"] > seen + 20)
         # What the exchange left out in the stall nobody can know of; but nothing comes twice, or out of order.
         assert all(key[1] == "ETH-USDT" and int(row["tradeId"]) > last for key, last, row in verifier.faults)
+
+
+def tell(exchange, text, channel):
+    """Send a text to those who have subscribed the channel."""
+
+    def act():
+        for line in exchange.hub.lines:
+            if any(arg["channel"] == channel for arg in line.desk.args.values()):
+                line.send(text)
+
+    exchange.call(act)
+
+
+def take_away(exchange, conn_id, channel):
+    """Have the exchange unsubscribe a channel on one connection, unasked, and say so."""
+
+    def act():
+        (line,) = [line for line in exchange.hub.lines if line.desk.connId == conn_id]
+        (arg,) = [arg for arg in line.desk.args.values() if arg["channel"] == channel]
+        line.desk.take_away(arg)
+        line.send(json.dumps({"event": "unsubscribe", "arg": arg, "connId": conn_id}))
+
+    exchange.call(act)
+
+
+def test_a_link_that_lost_one_subscription_does_not_vouch_for_the_other_link(connect):
+    """It is up, and answers pings; but what the other link missed while it was down, it has not brought either."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True, redundancy=2, **exchange.credentials)
+        watch, got = Watch(ws), []
+        ws.subscribe("orders", instType="ANY", handler=got.append).wait(5)
+        whole(ws, "private")
+        exchange.say(order(1), "private")
+        eventually(lambda: len(got) == 1)
+        first, second = (link["conn_id"] for link in links(ws, "private"))
+        stream = pairs_of(ws, "private")[0].first.session.subscriptions.find({"channel": "orders", "instType": "ANY"})
+        take_away(exchange, first, "orders")
+        eventually(lambda: not stream.live)
+        kill(exchange, second)
+        watch.wait("disconnected")
+        eventually(lambda: stream.twin.live)  # the first link asks again a second after it lost it
+        tell(exchange, order(3), "orders")
+        eventually(lambda: len(got) > 1)
+        whole(ws, "private")
+        exchange.say(order(4), "private")
+        eventually(lambda: got[-1].get("data") and got[-1]["data"][0]["ordId"] == "o4")
+        assert [m.get("event") or m["data"][0]["ordId"] for m in got] == ["o1", "gap", "o3", "o4"]
+
+
+def test_what_is_waited_for_in_vain_does_not_hold_up_a_quiet_stream(peer, connect, monkeypatch):
+    """A link is back and brings trade 9; what is missing before it nobody brings, nor anything after it."""
+    monkeypatch.setattr(merging, "PATIENCE_MS", 50)
+    arg, talks = {"channel": "trades", "instId": "BTC-USDT"}, {}
+
+    def trade(n):
+        row = {"instId": "BTC-USDT", "tradeId": str(n), "px": "1", "sz": "1", "side": "buy"}
+        return {"arg": arg, "data": [{**row, "ts": str(1_700_000_000_000 + n), "count": "1"}]}
+
+    def script(talk):
+        talk.subscribed()
+        if talk.number < 3:
+            talk.json(trade(1))
+        talks[talk.number] = talk
+        talk.until_gone()
+
+    ws = connect(urls=peer(script).urls, markers=True, redundancy=2, backfill=False)
+    subscription = ws.subscribe(**arg, queue=True)
+    assert subscription.get(timeout=5)["data"][0]["tradeId"] == "1"
+    whole(ws)
+    talks[2].sock.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: 3 in talks)
+    whole(ws)
+    talks[3].json(trade(9))
+    assert subscription.get(timeout=5)["event"] == "gap"
+    assert subscription.get(timeout=5)["data"][0]["tradeId"] == "9"
+
+
+def test_a_pong_that_overtakes_data_proves_nothing_soon(connect, monkeypatch):
+    """What the first link was still to bring when the second one was back, and then fell with it, is told."""
+    monkeypatch.setattr(pairs, "LAG_S", 60.0)
+    monkeypatch.setattr(pairs, "SOON_S", 0.001)
+    with LocalExchange() as exchange:
+        ws = connect(exchange, markers=True, redundancy=2, **exchange.credentials)
+        watch, got = Watch(ws), []
+        ws.subscribe("orders", instType="ANY", handler=got.append).wait(5)
+        pair = pairs_of(ws, "private")[0]
+        stream = pair.first.session.subscriptions.find({"channel": "orders", "instType": "ANY"})
+        eventually(lambda: stream.live and stream.twin.live)
+        tell(exchange, order(1), "orders")
+        eventually(lambda: len(got) == 1 and not any(joint.caught_up is False for joint in pair.seams.all))
+        slow = exchange.faults.start("slow", what="push", delay_s=60.0)
+        first, second = (link["conn_id"] for link in links(ws, "private"))
+        kill(exchange, second)
+        watch.wait("disconnected")
+        tell(exchange, order(2), "orders")
+        eventually(lambda: stream.twin.live)
+        for _ in range(3):  # whoever asks the first link now, has his answer
+            with pair.first.mutex:
+                pong = pair.first.session.ping()
+            pair.first.wake()
+            eventually(lambda pong=pong: pair.first.session.pongs >= pong)
+        kill(exchange, first)
+        watch.wait("disconnected")
+        slow.stop()
+        tell(exchange, order(3), "orders")
+        eventually(lambda: got[-1].get("data") and got[-1]["data"][0]["ordId"] == "o3")
+        assert [m.get("event") or m["data"][0]["ordId"] for m in got] == ["o1", "gap", "o3"]
+
+
+def test_a_book_that_breaks_while_its_link_is_handed_over_is_mended(connect):
+    """Left-out updates on either link, again and again: the link goes, the book is readable, and goes on."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange)
+        book = ws.order_book("BTC-USDT").wait_ready(5)
+        for _ in range(4):
+            first = conn_id(ws)
+            gaps = exchange.faults.start("gap", channel="books", times=3)
+            assert ws.rotate("public") == 1
+            handed_over(ws, first)
+            gaps.stop()
+            book.wait_ready(15)
+            before = book.view(1).seqId
+            eventually(lambda before=before: book.view(1, stale_ok=True).seqId != before and book.synced, timeout=15)
+
+
+def test_unsubscribing_while_two_links_are_merged_leaves_nothing(connect):
+    """Whichever link has acknowledged it first: no message after it, no hole for who subscribes again."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True, redundancy=2)
+        for number in range(6):
+            got = []
+            subscription = ws.subscribe("trades", instId="BTC-USDT", handler=got.append).wait(5)
+            eventually(lambda got=got: len(got) > 5)
+            if number % 2:
+                whole(ws)
+            subscription.unsubscribe()
+            assert all("data" in message for message in got), got
+        eventually(lambda: not any(line.desk.args for line in exchange.hub.lines))
+        pair = pairs_of(ws)[0]
+        eventually(lambda: len(pair.first.session.subscriptions) == len(pair.second.session.subscriptions) == 0)
 
 
 class Trades:

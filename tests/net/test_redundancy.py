@@ -11,6 +11,7 @@ import pytest
 
 from okx_ws import Backoff, ConnectionLost, UsageError
 from okx_ws.exchange import LocalExchange
+from okx_ws.net import pairs
 from tests.net.test_handover import BOTH, CANDLES, PUBLIC, enough, links, order, stats
 from tests.net.test_spreading import limited, tickers
 from tests.verify import Verifier
@@ -34,6 +35,12 @@ def whole(ws, endpoint="public"):
             )
 
     eventually(complete, timeout=10)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """On loopback no connection lags behind another for a second."""
+    monkeypatch.setattr(pairs, "LAG_S", 0.05)
 
 
 @pytest.fixture
@@ -218,6 +225,39 @@ def test_what_is_too_much_moves_with_both_its_links(peer, connect, code):
         subscription.wait(5)
     eventually(lambda: sorted(link["subscriptions"] for link in links(ws)) == [4, 4, 4, 4], timeout=10)
     whole(ws)
+
+
+@pytest.mark.parametrize("crowded", [1, 2])
+def test_what_is_too_much_for_one_of_two_links_moves_as_well(peer, connect, crowded):
+    """Either of them: the other one is up, and leaves what moves; nothing is tried at the longest delay."""
+
+    def script(talk):
+        talk.upgrade()
+        args = {}
+        while True:
+            request = talk.read_request()
+            for arg in request["args"]:
+                if request["op"] == "subscribe":
+                    args[arg["instId"]] = arg
+                else:
+                    del args[arg["instId"]]
+            if talk.number == crowded and len(args) > 5:
+                talk.close(4009, "too many")
+                return
+            left[talk.number] = set(args)
+            talk.ack(request)
+            for arg in request["args"] if request["op"] == "subscribe" else ():
+                talk.json({"arg": arg, "data": [{"n": talk.number, "ts": str(1_700_000_000_000 + talk.number)}]})
+
+    left = {}
+    ws = connect(urls=peer(script).urls, redundancy=2, backoff=Backoff(first_s=0.01, cap_s=30.0))
+    subscriptions = ws.subscribe(tickers(8))
+    for subscription in subscriptions:
+        subscription.wait(5)
+    eventually(lambda: sorted(link["subscriptions"] for link in links(ws)) == [4, 4, 4, 4], timeout=10)
+    whole(ws)
+    assert {subscription.state for subscription in subscriptions} == {"active"}
+    eventually(lambda: sorted(map(len, left.values()))[-4:] == [4, 4, 4, 4])
 
 
 def test_close_with_two_links_in_any_state(double):

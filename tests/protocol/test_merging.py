@@ -443,6 +443,31 @@ def test_candles_of_prices_have_no_volume():
     assert lines.get("new", three) == []
 
 
+def test_candles_that_leave_out_a_bar_wait_for_it():
+    """Their starts count them: what the other line has not brought is told, even if the owner knows of nothing."""
+    arg = {"channel": "candle1m", "instId": "BTC-USDT"}
+    lines = Lines(arg, candle(0, 5), candle(0, 6, "1"), candle(60_000, 1))
+    assert lines.get("new", candle(120_000, 1)) == [] == lines.flushed("new", MS) and not lines.caught_up
+    assert lines.get("old", candle(60_000, 2, "1")) == [candle(60_000, 2, "1"), candle(120_000, 1)] and lines.caught_up
+    assert lines.get("old", candle(120_000, 1)) == []
+    lines = Lines(arg, candle(0, 6, "1"))
+    assert lines.flushed("new", MS) == [] and lines.caught_up
+    assert lines.get("new", candle(120_000, 1)) == [] and not lines.joined("new"), "60,000 is missing"
+    hole, first = lines.lost("old", MS)
+    assert marker(hole) == ("disconnect", 0, 120_000) and first == candle(120_000, 1)
+    lines = Lines(arg, candle(0, 6, "1"))
+    assert lines.get("new", candle(60_000, 1)) == [] and lines.flushed("new", MS) == [candle(60_000, 1)]
+
+
+def test_bars_of_months_are_not_counted():
+    """They are uneven; so is what no rule knows."""
+    for channel in ("candle1M", "candle1Mutc", "new-candle"):
+        one, two = candle(0, 1, "1", channel), candle(10**10, 1, arg=channel)
+        lines = Lines({"channel": channel, "instId": "BTC-USDT"}, one)
+        lines.get("new", two)
+        assert lines.flushed("new", MS) == [two]
+
+
 # ---------------------------------------------------------------------- events
 
 
@@ -580,6 +605,82 @@ def test_a_hole_within_what_a_line_holds_stays_in_its_place():
     assert marker(hole) == ("disconnect", 3, 5) and last == order(5)
 
 
+@pytest.mark.parametrize(("arg", "make"), [(ORDERS, order), (TRADES, trade)])
+def test_a_line_that_fell_silent_does_not_stand_in_for_the_one_that_did_not(arg, make):
+    """It never brought what the other one did: what it brings next, long after, is not what comes next."""
+    lines = Lines(arg, make(1))
+    lines.get("new", make(1), make(2), make(3))
+    assert lines.lost("new", MS) == [] and lines.caught_up
+    hole, after = lines.get("old", make(9))
+    assert marker(hole) == ("disconnect", 3, 9) and after == make(9)
+    assert lines.get("old", make(10)) == [make(10)] and lines.holes == 1
+
+
+@pytest.mark.parametrize(("arg", "make"), [(ORDERS, order), (TRADES, trade)])
+def test_a_line_that_lags_stands_in_for_the_one_that_was_ahead(arg, make):
+    """It brings what the other one did, a little later, and then what comes next."""
+    for late in ((), (make(2),), (make(2), make(3))):
+        lines = Lines(arg, make(1))
+        lines.get("new", make(1), make(2), make(3))
+        lines.get("old", *late)
+        lines.lost("new", MS)
+        assert lines.get("old", *[make(2), make(3)][len(late) :], make(4), make(9)) == [make(4), make(9)]
+        assert lines.holes == 0
+
+
+def test_who_comes_back_while_the_other_one_is_silent_tells_of_a_hole():
+    """Nobody has brought what was between; the owner's word is about what is under way, not what never will be."""
+    for held in ((), (order(9),)):
+        lines = Lines(ORDERS, order(1))
+        lines.get("new", order(1), order(2))
+        lines.lost("new", MS)
+        lines.enter("again", MS)
+        assert lines.get("again", *held) == []
+        got = lines.flushed("again", MS) + lines.get("again", *() if held else (order(9),))
+        assert marker(got[0]) == ("disconnect", 2, 9) and got[1:] == [order(9)]
+        assert lines.get("again", order(10)) == [order(10)]
+
+
+def test_a_state_needs_nobody_to_have_kept_pace():
+    """The newest holds it all."""
+    lines = Lines(TICKERS, ticker(1))
+    lines.get("new", ticker(1), ticker(5))
+    lines.lost("new", MS)
+    assert lines.get("old", ticker(9)) == [ticker(9)] and lines.holes == 0
+
+
+def test_who_leads_by_default_gives_way_to_who_is_proven():
+    """It has brought nothing yet, or nothing since its hole, of which the other one may have what is missing."""
+    lines = Lines(ORDERS, order(1), order(2), others=())
+    lines.lost("old", MS)
+    lines.enter("late", MS)
+    lines.enter("early", MS)
+    assert lines.get("early", order(2)) == [] and lines.joined("early") and not lines.joined("late")
+    assert lines.get("late", order(5)) == [] and lines.get("early", order(3)) == [order(3)]
+    assert lines.get("early", order(4), order(5)) == [order(4), order(5)] and lines.caught_up and lines.holes == 0
+    lines = Lines(TRADES, trade(1), others=())
+    lines.get("old", gaps.marker(TRADES, "malformed", MS + 2, MS + 2, 1))
+    lines.enter("new", MS)
+    assert lines.get("new", trade(1), trade(2)) == [trade(2)]
+    assert lines.get("old", trade(4)) == [] and lines.get("new", trade(3)) == [trade(3), trade(4)]
+
+
+def test_a_message_that_cannot_be_read_parts_a_line_that_had_brought_nothing():
+    """Unlike a hole from before it began: the other one has what it was."""
+    lines = Lines(ORDERS, order(1))
+    lines.flushed("new", MS)
+    assert lines.get("new", gaps.marker(ORDERS, "malformed", MS + 2, MS + 2), order(3)) == []
+    assert lines.get("old", order(2), order(3)) == [order(2), order(3)] and lines.caught_up and lines.holes == 0
+
+
+def test_what_was_not_wanted_meanwhile_is_not_missing():
+    """A line that ended since nobody wanted it leaves no hole."""
+    lines = Lines(TRADES, trade(1), others=())
+    assert lines.lost("old", MS, cause=None) == []
+    lines.enter("next", MS)
+    assert lines.get("next", trade(5)) == [trade(5)] and lines.holes == 0
+
+
 def test_one_marker_tells_of_a_loss_and_of_the_hole_after_it():
     """The line that leads has not brought a message in between."""
     lines = Lines(ORDERS, order(1))
@@ -662,8 +763,10 @@ def test_what_does_not_come_in_time_is_told_to_be_missing():
     lines = Lines(TRADES, trade(1))
     lines.get("new", trade(4))
     lines.flushed("new", MS)
-    told, *rest = lines.receive("new", [trade(5)], MS + 2000)
-    assert gaps.is_marker(told) and rest == [trade(4), trade(5)] and lines.caught_up
+    assert lines.receive("new", [trade(5)], MS + 1) == [] and lines.until_ms == MS + 2000
+    assert lines.expire(MS + 1999) == []
+    told, *rest = lines.expire(MS + 2000)
+    assert gaps.is_marker(told) and rest == [trade(4), trade(5)] and lines.caught_up and lines.until_ms is None
     assert lines.get("old", trade(2), trade(5)) == [] and lines.get("old", trade(6)) == [trade(6)]
 
 

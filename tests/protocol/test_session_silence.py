@@ -52,6 +52,22 @@ def test_silence_subscribes_anew_and_then_gives_the_link_up():
     assert "given up" in told(wired, "stalled")[0].msg
 
 
+def test_a_stall_is_found_though_the_acknowledgement_was_lost():
+    """Data had come, so it is subscribed: what is missing has its beginning and its end."""
+    wired = Wired(ping_interval=29, pong_timeout=10_000, markers=True)
+    wired.session.subscribe(TICKERS, False, "me", 4.0)
+    assert len(wired.sent()) == 1
+    wired.now += 5
+    assert wired.sent() == [] and told(wired, "stalled") == [], "nothing has come yet"
+    wired.get(PUSH)
+    wired.now += 3.9
+    assert wired.sent() == [] and told(wired, "stalled") == []
+    wired.now += 0.2
+    wired.sent()
+    events = wired.told()
+    assert [event.type for event in events] == ["gap", "stalled"] and events[0].data["cause"] == "stall"
+
+
 @pytest.mark.parametrize("markers", [False, True])
 def test_a_message_ends_the_stall(markers):
     """Told as `repaired`; with markers, one stands before it, with the cause."""

@@ -61,6 +61,9 @@ class Book(Track):
             return "next"
         return "old" if self._delivered(numbers) else "ahead"
 
+    def lacks(self, payload: bytes) -> bool:
+        return False  # its chain tells
+
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         if payload == self._last and line != self.lead:
             return SETTLED

@@ -56,6 +56,9 @@ class State(Track):
             return "ahead"
         return "old" if at < newest or payload in self._recent else "ahead"
 
+    def lacks(self, payload: bytes) -> bool:
+        return False  # the newest holds it all
+
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         recent = self._recent
         if line != self.lead:
@@ -153,22 +156,28 @@ class Candles(Track):
         self._bar_ms = bar_ms(channel)
         self._recent: deque[bytes] = deque(maxlen=4 * RECENT)
         self._newest: CandleKey = (-1, False, 0)
-        #: The start of the last candle whose end was delivered.
+        #: The start of the last candle whose end was delivered, or is not missed.
         self._closed: int | None = None
 
     def place(self, payload: bytes) -> Place:
         keys = candle_keys(payload)
         if payload in self._recent:
             return "old"
-        if not keys or self._closed is None:
+        if not keys or max(keys) >= self._newest:
             return "ahead"
-        return "old" if max(keys) < self._newest and not any(map(self._unclosed, keys)) else "ahead"
+        return "ahead" if self._closed is not None and any(map(self._unclosed, keys)) else "old"
+
+    def hole(self) -> None:
+        self._closed = None  # what is missing stays so, or comes from elsewhere
 
     def skips(self, payload: bytes) -> bool:
-        keys, (start, ended, _) = candle_keys(payload), self._newest
-        if not keys or self._bar_ms is None or self._closed is None:
+        keys = candle_keys(payload)
+        if not keys or self._closed is None or self._bar_ms is None:
             return False
-        return min(keys)[0] > start + ended * self._bar_ms
+        return min(keys)[0] > self._closed + self._bar_ms
+
+    def lacks(self, payload: bytes) -> bool:
+        return self.skips(payload)
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         lead = line == self.lead

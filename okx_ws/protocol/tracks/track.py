@@ -58,7 +58,15 @@ class Track:
         raise NotImplementedError
 
     def skips(self, payload: bytes) -> bool:
-        """Tell whether numbers, if it has such, say that something is missing between what was delivered and this."""
+        """Tell whether numbers say that something between what was delivered and this message is missing."""
+        return False
+
+    def lacks(self, payload: bytes) -> bool:
+        """Tell whether something may be missing before the next message of a line that was left behind."""
+        return self.place(payload) == "ahead"
+
+    def reaches(self, payload: bytes) -> bool:
+        """Tell whether nothing that was delivered is newer than this message, though it may read otherwise."""
         return False
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:

@@ -48,6 +48,12 @@ class Trades(Track):
     def skips(self, payload: bytes) -> bool:
         return self._last >= 0 and self.place(payload) == "ahead"
 
+    def lacks(self, payload: bytes) -> bool:
+        return self.skips(payload)
+
+    def reaches(self, payload: bytes) -> bool:
+        return max(map(int, TRADE_ID.findall(payload)), default=-1) >= self._last
+
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         ids = TRADE_ID.findall(payload)
         if len(ids) != 1:
