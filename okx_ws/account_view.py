@@ -149,7 +149,7 @@ class AccountView(LiveView):
             live.epoch = stream.epoch
             holdings.restart()
         try:
-            with live.changing():
+            with live.changing:
                 done = holdings.apply(message)
         except PushBroken as exc:
             if stream.stands:  # else a new snapshot is to come with the acknowledgement

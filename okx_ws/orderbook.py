@@ -267,7 +267,7 @@ class OrderBook:
 
     def _apply(self, stream: Stream, message: Any) -> None:
         try:
-            with self.live.changing():
+            with self.live.changing:
                 done = self._book.apply(message)
         except BookBroken as exc:
             if not (isinstance(exc, NoSnapshot) and self._splice(stream, message)):
@@ -318,7 +318,7 @@ class OrderBook:
         if stream is None or not self._is_current(stream):
             return
         try:
-            with self.live.changing():
+            with self.live.changing:
                 for message in messages[:-1]:
                     self._book.apply(message)
         except BookBroken as exc:

@@ -150,7 +150,7 @@ class OrdersKeeper:
             self._failed(run, answer)
             return
         try:
-            with self._live.changing():
+            with self._live.changing:
                 seen = run.answer(answer)
         except PushBroken as exc:
             self._failed(run, RestError("", str(exc), path=run.question.path))
@@ -202,7 +202,7 @@ class OrdersKeeper:
     def _found(self, rows: list[Any]) -> None:
         """Take what REST says of an order; on the link's thread."""
         try:
-            with self._live.changing():
+            with self._live.changing:
                 seen = [self._orders.take(row, rest=True) for row in rows]
         except PushBroken:
             return

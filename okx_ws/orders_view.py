@@ -200,7 +200,7 @@ class OrdersView(LiveView):
         """Take the rows of a push; return what they have done, and what is wrong with the first one that is wrong."""
         seen: list[Seen] = []
         try:
-            with self._live.changing():
+            with self._live.changing:
                 for row in message["data"]:
                     seen.append(self._orders.take(row))
         except (LookupError, TypeError) as exc:
