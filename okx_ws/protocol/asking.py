@@ -178,7 +178,7 @@ class Asking:
             for stream in streams:
                 if stream.wire == "leaving":
                     self._standing.left(stream)
-                elif any(route.last_at >= stream.asked_at for route in stream.routes):
+                elif stream.flows:
                     self._standing.active(stream, now)  # its data flows: what was lost is the acknowledgement
                 else:
                     silent.append(stream)

@@ -82,8 +82,9 @@ class Standing:
     def dropped(self, streams: Iterable[Stream], now: float) -> None:
         """The server unsubscribed something by itself: it is lost, and asked for again if it is wanted."""
         for stream in streams:
-            if stream.wire == "on":
+            if stream.wire == "on" or (stream.wire == "asked" and stream.flows):
                 self._holes.begin(stream, "disconnect")
+                self._requests.forget(stream)  # its acknowledgement was lost
                 self.later(stream, "", "the server unsubscribed it", now)
 
     def found(self, streams: list[Stream], arg: Mapping[str, Any], now: float) -> None:

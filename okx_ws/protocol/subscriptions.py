@@ -162,6 +162,11 @@ class Stream:
         return self.wire == "on"
 
     @property
+    def flows(self) -> bool:
+        """Something has come since it was last asked for: the server has it, acknowledged or not."""
+        return any(route.last_at >= self.asked_at for route in self.routes)
+
+    @property
     def live(self) -> bool:
         """The server has it, and is not to be asked for it anew."""
         return self.wire == "on" and not self.anew

@@ -1,11 +1,13 @@
 """`protocol.session`: whose an answer is, and what a refusal does."""
 
+import json
+
 import pytest
 
 from okx_ws import Limits
 from okx_ws.protocol.session import ANSWER_S
 
-from .wired import TICKERS, TRADES, Wired, push, states
+from .wired import TICKERS, TRADES, Wired, push, states, timed
 
 
 def test_one_bad_arg_of_thirty_fails_alone():
@@ -168,6 +170,42 @@ def test_an_unsubscribe_the_server_does_by_itself_is_asked_for_again():
     assert wired.events() == [("gap", TICKERS, None), ("subscribe_failed", TICKERS, None)]
     wired.now += 1
     assert [r["args"] for r in wired.sent()] == [[TICKERS]]
+
+
+def test_what_the_server_unsubscribes_by_itself_is_lost_though_its_acknowledgement_was_too():
+    """Acceptance 41: its data has shown that the server had it; the lost answer is not awaited any more."""
+    wired = Wired(markers=True)
+    (stream,) = wired.want(TICKERS)
+    wired.sent()
+    wired.now += 1
+    wired.get(timed(TICKERS, 1_700_000_000_001))
+    wired.get({"event": "unsubscribe", "arg": TICKERS, "connId": "c0"})
+    assert stream.wire == "off"
+    assert wired.events() == [("gap", TICKERS, None), ("subscribe_failed", TICKERS, None)]
+    wired.now += 1
+    (again,) = wired.sent()
+    wired.ack(again)
+    marker, _ = map(json.loads, wired.get(timed(TICKERS, 1_700_000_000_009)))
+    assert (marker["since_ms"], marker["until_ms"]) == (1_700_000_000_001, 1_700_000_000_009)
+    wired.events()
+    wired.now += ANSWER_S
+    assert wired.sent() == [] and wired.events() == [] and stream.wire == "on"
+
+
+def test_a_late_answer_to_an_unsubscribe_does_not_end_what_was_asked_for_since():
+    """It comes before anything of the new subscription."""
+    wired = Wired()
+    (stream,) = wired.want(TICKERS)
+    wired.ack(*wired.sent())
+    wired.get(push(TICKERS))
+    wired.session.resubscribe(stream, wired.now)
+    (leaving,) = wired.sent()
+    wired.now += ANSWER_S
+    (again,) = [request for _ in range(2) for request in wired.sent()]
+    wired.ack(leaving)
+    assert stream.wire == "asked"
+    wired.ack(again)
+    assert stream.live
 
 
 def test_too_many_connections_fail_every_arg_of_the_channel():
