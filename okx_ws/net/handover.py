@@ -130,11 +130,11 @@ class HandOver(Pair):
                 self._withdraw()
         other = self.other(link)
         other.join(time.monotonic() + PART_S)
-        if other.over or link is self.first:
-            self.finish()
+        if not other.over:  # a handler holds it, and what it brought goes first: see `step`
+            return False
+        self.finish()
         with self._mutex:
-            if other.over or link is self.first:
-                self.part(link)
+            self.part(link)
         return False
 
     @property

@@ -143,6 +143,12 @@ class Joint:
             return self._merge.newest
 
     @property
+    def pending(self) -> tuple[str, int] | None:
+        """Why, and since when (Unix ms), something may be missing that was not told yet; None: nothing is."""
+        with self._lock:
+            return self._merge.pending
+
+    @property
     def idle(self) -> bool:
         """Nothing waits, and nobody delivers."""
         with self._lock:

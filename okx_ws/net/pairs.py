@@ -254,6 +254,9 @@ class Pair:
             stream.twin, stream.held = None, False
         for route in link.session.routes:  # the newest by arrival may be one that the other link had brought before
             route.last = self.seams.newest(route) or route.last
+            if (pending := self.seams.pending(route)) is not None:
+                for stream in route.streams:
+                    link.session.holes.begin(stream, *pending)
         for stream in link.session.subscriptions:
             link.session.holes.moved(stream)
         link.session.routes.reconnect()

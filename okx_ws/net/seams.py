@@ -84,6 +84,11 @@ class Seams:
         self._joints[identity(arg)] = (joint, streams)
         return joint
 
+    def pending(self, route: Route) -> tuple[str, int] | None:
+        """Return why, and since when, something may be missing that was not told yet of what is a route on a link."""
+        known = self._joints.get(route.identity)
+        return None if known is None else known[0].pending
+
     def newest(self, route: Route) -> bytes | None:
         """Return the newest message that was handed on of what is a route on one of the links."""
         known = self._joints.get(route.identity)

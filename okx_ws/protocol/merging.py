@@ -87,6 +87,12 @@ class Merge:
         return None if self._edge is None else self._edge.last
 
     @property
+    def pending(self) -> tuple[str, int] | None:
+        """Why, and since when (Unix ms), what follows something delivered may be missing, untold; None: nothing is."""
+        edge = self._edge
+        return None if self._cause is None or edge is None or edge.last is None else (self._cause, edge.time_ms())
+
+    @property
     def held(self) -> int:
         """How many messages wait for proof."""
         return sum(len(line.held) for line in self._lines.values())
