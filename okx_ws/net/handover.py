@@ -23,7 +23,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
-from .pairs import NEVER, SOON_S, Pair
+from .pairs import CALLS_S, NEVER, SOON_S, Pair
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -33,9 +33,6 @@ __all__ = ["HANDOVER_S", "HandOver"]
 
 #: By then the new link must have everything. OKX closes the old one about 60 s after its notice.
 HANDOVER_S = 45.0
-
-#: Calls in flight on the old link are awaited so long, once everything else is done: longer than OKX lets them take.
-CALLS_S = 10.0
 
 #: A link that was lost goes on alone; for the end of the other one, which was asked to end, it waits so long.
 PART_S = 1.0

@@ -31,6 +31,9 @@ ALONE_S = 5.0
 #: that came before an acknowledgement is under way any more only when it is so old.
 LAG_S = 1.0
 
+#: Calls in flight on a link that goes are awaited so long, once all else is done: longer than OKX lets them take.
+CALLS_S = 10.0
+
 NEVER = float("inf")
 
 

@@ -300,7 +300,8 @@ def test_subscriptions_come_and_go_during_a_hand_over(world, connect):
         lambda: {json.dumps(a) for a in world.hub.lines[-1].desk.args.values()} == {json.dumps(a) for a in PUBLIC}
     )
     enough(verifier)
-    assert [f for f in verifier.faults if "SOL-USDT" not in str(f)] == [] and verifier.markers == []
+    # What is left and wanted again while the old link goes may be subscribed there only: its hole is told.
+    assert [f for f in verifier.faults + verifier.markers if "SOL-USDT" not in str(f)] == []
     assert watch.of("disconnected") == [] and watch.of("unmatched") == []
 
 

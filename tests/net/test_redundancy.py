@@ -289,3 +289,32 @@ def test_a_broken_book_is_mended_over_both_links(double):
     eventually(lambda: book.synced)
     whole(ws)
     assert verifier.faults == []
+
+
+def test_calls_in_flight_have_their_replies_before_a_link_goes(connect):
+    """Orders whose replies take a while, while each link is dialled anew: no outcome is unknown."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, redundancy=2, **exchange.credentials)
+        watch = Watch(ws)
+        ws.subscribe("orders", instType="SPOT", queue=True).wait(5)
+        whole(ws, "private")
+        exchange.orders.delay_s = 0.3
+        before = {desk.connId for desk in exchange.desks}
+        order = {
+            "instId": "BTC-USDT",
+            "tdMode": "cash",
+            "side": "buy",
+            "ordType": "limit",
+            "px": "50000",
+            "sz": "0.001",
+        }
+        assert ws.rotate("private") == 2
+        placed = []
+
+        def go_on():
+            placed.append(ws.place_order_nowait(**order, timeout=10))
+            return before.isdisjoint([line.desk.connId for line in list(exchange.hub.lines)])
+
+        eventually(go_on, timeout=10)
+        assert all(future.result(10).ok for future in placed) and len(exchange.truth().open) == len(placed)
+        assert watch.of("disconnected") == []
