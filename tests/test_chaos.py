@@ -21,7 +21,7 @@ ASKED_FOR = [
 @pytest.mark.parametrize(("seed", "settings"), ALWAYS + (ASKED_FOR if os.environ.get("OKX_WS_CHAOS") == "all" else []))
 def test_no_fault_loses_anything_in_silence(seed, settings):
     """Design 2: what the exchange made is delivered once, in order, or lies in a hole that was told, at its place."""
-    report = Run(seed, **settings).go(60)
+    report = Run(seed, **settings).go(40)
     assert report.wrong == [], report
     assert min(report.delivered.values()) > 5 and report.connects > 2, report
 
