@@ -384,6 +384,8 @@ def inherit(old: Connection, new: Connection) -> None:
         twin = stream.twin
         if twin is not None and new.session.subscriptions.find(twin.arg) is twin:
             new.session.take_over(stream)
+            if new.pair is not None:
+                new.pair.replaced(twin, stream)
         elif stream.holders:
             old.session.give(stream, new.session)
         else:

@@ -110,6 +110,12 @@ class Pair:
             self.second.session.holders_changed(stream.twin)
             self.second.wake()
 
+    def replaced(self, twin: Stream, stream: Stream) -> None:
+        """A stream of the first link stands where its twin stood on the second."""
+        had = self._had[self.second]
+        if twin in had:
+            had[stream] = had.pop(twin)
+
     # ------------------------------------------------------------------ what links tell, on their own threads
 
     def step(self, link: Connection, now: float) -> float:
@@ -259,6 +265,8 @@ class Pair:
             route.last = self.seams.newest(route) or route.last
             if (pending := self.seams.pending(route)) is not None:
                 for stream in route.streams:
+                    if not stream.hole_told:  # the other link covered it, so nobody was told
+                        stream.hole_since_ms = None
                     link.session.holes.begin(stream, *pending)
         for stream in link.session.subscriptions:
             link.session.holes.moved(stream)

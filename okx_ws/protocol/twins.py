@@ -70,6 +70,7 @@ class Twins:
         self._subscriptions.replace(twin, stream)
         if told or stream.covered:
             stream.hole_since_ms = None
+        self._holes.share(stream)
         stream.take_over(twin)
         self._routes.inherit(stream, routes)
         self._silence.look()

@@ -44,7 +44,6 @@ def test_a_hole_that_no_message_has_told_is_told_after_the_hand_over(connect, pe
     assert (got[1]["since_ms"], got[1]["until_ms"]) == (1_700_000_000_001, 1_700_000_000_005)
 
 
-@pytest.mark.xfail(strict=False, reason="one run in twelve delivers what follows without a marker: not understood yet")
 def test_what_the_new_link_lacks_is_told_when_the_old_one_leaves(connect, peer):
     """Acceptance 41, 42: the server ends the new subscription while the old link, which covers it, is closed."""
     closing, dropped, talks = threading.Event(), threading.Event(), []

@@ -73,6 +73,19 @@ def test_a_stream_takes_the_place_of_its_twin():
     assert stream.live and second.get(push(TICKERS, 3))
 
 
+def test_what_the_twin_lacks_by_then_is_missing():
+    """The server has ended it, which was nothing while the stream covered it; then the stream's own link went."""
+    first, second, (stream,) = paired(TRADES)
+    assert first.get(timed(TRADES, 1_700_000_000_001))
+    stream.sure = True
+    second.get({"event": "unsubscribe", "arg": TRADES, "connId": "c0"})
+    assert stream.twin.hole_since_ms is not None and "gap" not in [event.type for event in second.told()]
+    first.session.link_down()
+    second.session.take_over(stream)
+    assert (stream.wire, stream.hole_cause, stream.hole_told) == ("off", "disconnect", False)
+    assert stream.hole_since_ms is not None
+
+
 def test_a_refused_twin_has_a_fresh_start_with_the_stream():
     """When somebody subscribes anew."""
     first, second, (stream,) = paired(TICKERS)
