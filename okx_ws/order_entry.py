@@ -271,7 +271,7 @@ class OrderEntry:
             instId = order.get("instId") or self.instruments.name_of(order.get("instIdCode", 0))
             kind = request.op.kind if request.op is not None else request.word
             spread = request.word.startswith("sprd-")
-            doubt = Doubt(kind, order, instId, spread, sent_at, request.expTime)
+            doubt = Doubt(kind, order, instId, spread, sent_at, request.made_at, request.expTime)
             left = max(0.001, until - time.monotonic())
             try:
                 found.append(resolve(doubt, self._rest, self._host.now_ms, left))
