@@ -182,6 +182,10 @@ class OrderEntry:
                 self._watch(request.until)
         except OkxWsError as exc:
             error = exc
+        except Exception as exc:  # a bug of ours must have an end, too: somebody waits for it
+            log.exception("%s could not be sent", request.word)
+            unknown = OutcomeUnknown(f"it is not known whether it was sent: {exc!r}")
+            error = self._unknown(request, unknown, time.monotonic())
         if error is not None:
             self._finish(future, error)
 

@@ -251,6 +251,18 @@ def test_a_listing_that_cannot_be_had_fails_the_call_before_anything_is_sent(tra
     assert ws.stats()["endpoints"] == {}
 
 
+def test_a_bug_of_ours_ends_a_call_whose_instrument_is_being_asked_for(trade, monkeypatch):
+    """Its future is waited for: whatever happens on the worker, it has an end."""
+    ws = trade()
+
+    def broken(request, future):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ws._order_entry, "_launch", broken)
+    error = ws.place_order_nowait(**SWAP).exception(5)
+    assert isinstance(error, OutcomeUnknown) and "can't start new thread" in str(error) and error.clOrdId
+
+
 def test_close_ends_a_call_whose_instrument_is_being_asked_for(trade, rest):
     """Its future ends with the manager."""
     rest.delay_s = 5
