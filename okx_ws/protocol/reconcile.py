@@ -19,7 +19,7 @@ from typing import Any
 from .backfill import MAX_ROWS, Ask, Place, Repair, Trades, Unusable, message_of, rows_of, whole
 from .bars import CANDLES, Candles
 from .latest import LatestTrades, TradeMemory
-from .memories import FillMemory, Memory, OrderMemory, matches_of, memory_of, time_of
+from .memories import MOST_OPEN, FillMemory, Memory, OrderMemory, matches_of, memory_of, time_of
 
 __all__ = ["Fills", "FundingRate", "Orders", "can_repair", "repair_of"]
 
@@ -125,6 +125,7 @@ class Orders(Listed):
     ) -> None:
         super().__init__(arg, head, last, since_ms)
         self._open, self._before = dict(memory.open), {**memory.over, **memory.open}
+        self._knew_all = memory.whole
         since = {"begin": str(self.since_ms), "limit": str(PAGE)}
         self._pages = [
             (PENDING, {**self._place, "limit": str(PAGE)}, "ordId"),
@@ -221,6 +222,8 @@ class Orders(Listed):
 
     def missing(self) -> str:
         parts = [self._in_part] if self._pages or self._single.keys() - self._told else []
+        if not self._knew_all:
+            parts.append(f"what became of open orders older than the last {MOST_OPEN}")
         if self._unknown:
             parts.append(f"what became of the orders {', '.join(self._unknown)}")
         return ", ".join(parts)
