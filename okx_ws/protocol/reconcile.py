@@ -3,7 +3,8 @@
 Law. These channels send no state when they are subscribed, and their rows have no numbers that count: what REST tells
 is compared with what was heard before the hole, and with what came after it. An order of which a message came after the
 hole is told by the stream itself. An order's steps in between are gone (its fills are not: see ``fills``); what it has
-become is told.
+become is told. Of an order that no message ever told of, and that was placed before the hole, REST does not tell the
+cancellation: its lists of those that are over go by when they were placed.
 
 What has become of orders is asked in this order: which are open; what was filled since; which were placed since and are
 over; then one by one those that were open and are in no list, and of one that OKX does not find so, its history.

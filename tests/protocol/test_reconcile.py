@@ -162,6 +162,22 @@ def test_an_order_that_came_and_went_without_a_fill_is_found_in_the_history():
     ]
 
 
+def test_of_orders_that_nobody_has_told_of_all_is_found_but_a_cancellation():
+    """They were placed before the stream was subscribed; REST lists those that are over by when they were placed."""
+    changed, filled, gone = (
+        order(3, uTime=SINCE + 3),
+        order(4, "filled", SINCE + 4, "1"),
+        order(5, "canceled", SINCE + 5),
+    )
+    over = [{**row, "cTime": str(SINCE - 9000)} for row in (gone, filled)]
+    repair = orders()
+    assert Rest([changed, order(2, uTime=SINCE - 9000)], [fill(1, ordId=4)], over, over).serve(repair) == [
+        changed,
+        over[1],
+    ]
+    assert repair.missing() == "", "see README"
+
+
 def test_a_history_that_okx_does_not_have_is_no_hole():
     """A type it added, or does not list: 51000."""
     repair = orders({**order(1), "instType": "EVENTS"})
