@@ -182,6 +182,10 @@ class OrderEntry:
                 self._watch(request.until)
         except OkxWsError as exc:
             error = exc
+        except Exception as exc:  # a bug of ours must have an end, too: somebody waits for it
+            log.exception("%s could not be sent", request.word)
+            unknown = OutcomeUnknown(f"it is not known whether it was sent: {exc!r}")
+            error = self._unknown(request, unknown, time.monotonic())
         if error is not None:
             self._finish(future, error)
 
@@ -271,7 +275,7 @@ class OrderEntry:
             instId = order.get("instId") or self.instruments.name_of(order.get("instIdCode", 0))
             kind = request.op.kind if request.op is not None else request.word
             spread = request.word.startswith("sprd-")
-            doubt = Doubt(kind, order, instId, spread, sent_at, request.expTime)
+            doubt = Doubt(kind, order, instId, spread, sent_at, request.made_at, request.expTime)
             left = max(0.001, until - time.monotonic())
             try:
                 found.append(resolve(doubt, self._rest, self._host.now_ms, left))

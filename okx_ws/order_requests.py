@@ -37,6 +37,7 @@ class Request:
         expTime: OKX shall not carry it out later than this, Unix ms.
         check: Look at ticks and lots.
         sent: What went over the wire.
+        made_at: When it was made (monotonic).
     """
 
     word: str
@@ -47,6 +48,7 @@ class Request:
     expTime: str | None = None
     check: bool = False
     sent: list[dict[str, Any]] = field(default_factory=list)
+    made_at: float = field(default_factory=time.monotonic)
 
     @property
     def endpoint(self) -> str:

@@ -3,7 +3,7 @@
 Law. Nothing is sent again, and nothing is concluded that was not seen. That an order is there proves that it was
 placed. That it is not there proves nothing while it may still be under way (only an ``expTime`` that has passed does),
 and nothing any more once OKX may have forgotten it. One that its own question does not find is looked for among the
-orders that are over.
+orders that are over. One that is older than the call is another one: a clOrdId is unique among live orders only.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Doubt:
         order: As it was sent.
         instId: Its instrument; None if only a code is known, or for spreads.
         spread: It is a spread order.
-        sent_at: When (monotonic).
+        sent_at: When, or later (monotonic).
+        made_at: When the call was made, which is not after it was sent (monotonic).
         expTime: OKX was not to carry it out later than this, Unix ms.
     """
 
@@ -79,6 +80,7 @@ class Doubt:
     instId: str | None
     spread: bool
     sent_at: float
+    made_at: float
     expTime: str | None
 
 
@@ -98,7 +100,7 @@ def resolve(doubt: Doubt, rest: RestClient, now_ms: Callable[[], float], timeout
     while (left := until - time.monotonic()) > 0:
         try:
             found = judge(doubt, _ask(doubt, rest, left), now_ms(), time.monotonic())
-            if found.order is None and not looked and (doubt.kind != "place" or _is_end(found, doubt)):
+            if found.order is None and not looked and (found.state == "unknown" or _is_end(found, doubt)):
                 row = _in_history(doubt, rest, now_ms(), until)
                 looked = True
                 found = found if row is None else judge(doubt, row, now_ms(), time.monotonic())
@@ -123,7 +125,7 @@ def _in_history(doubt: Doubt, rest: RestClient, now_ms: float, until: float) -> 
     if str(which.get("ordId", "")).isdecimal():
         place |= {"after": str(int(which["ordId"]) + 1), "limit": "1"}
     elif doubt.kind == "place":
-        place["begin"] = int(now_ms - 1000 * (time.monotonic() - doubt.sent_at)) - SKEW_MS
+        place["begin"] = _earliest_ms(doubt, now_ms, time.monotonic())
     try:
         instType, _ = instType_of(str(doubt.instId))
     except UsageError:
@@ -134,6 +136,11 @@ def _in_history(doubt: Doubt, rest: RestClient, now_ms: float, until: float) -> 
             if isinstance(row, dict) and all(row.get(name) == value for name, value in which.items()):
                 return row
     return None
+
+
+def _earliest_ms(doubt: Doubt, now_ms: float, now: float) -> int:
+    """Return the time (Unix ms) before which OKX cannot have made an order of this call."""
+    return int(now_ms - 1000 * (now - doubt.made_at)) - SKEW_MS
 
 
 def _which(doubt: Doubt) -> dict[str, Any]:
@@ -158,6 +165,9 @@ def _ask(doubt: Doubt, rest: RestClient, timeout: float) -> Mapping[str, Any] | 
 def judge(doubt: Doubt, row: Mapping[str, Any] | None, now_ms: float, now: float) -> Resolution:
     """Return what an answer of REST's says; `row` is the order, None if there is none."""
     if doubt.kind == "place":
+        made_ms = str(row.get("cTime", "")) if row is not None else ""
+        if made_ms.isdecimal() and int(made_ms) < _earliest_ms(doubt, now_ms, now):
+            return Resolution("unknown", False, row, "the newest order of this name is an earlier one")
         if row is not None:
             return Resolution("done", True, row, f"the order is there: {row.get('state')}")
         if now > doubt.sent_at + FORGOTTEN_S:
@@ -171,19 +181,26 @@ def judge(doubt: Doubt, row: Mapping[str, Any] | None, now_ms: float, now: float
     state = row.get("state")
     if doubt.kind == "cancel" and state != "filled" and state in OVER:
         return Resolution("done", True, row, "the order is cancelled")
-    if doubt.kind == "amend" and _is_amended(doubt.order, row):
+    amended = _is_amended(doubt.order, row) if doubt.kind == "amend" else False
+    if amended:
         return Resolution("done", True, row, "the order has what was asked for")
+    if amended is None:
+        return Resolution("unknown", False, row, f"the order is {state}, and does not show what was to be changed")
     if state in OVER:
         return Resolution("not_done", True, row, f"the order is {state}")
     return Resolution("not_done", False, row, f"the order is {state}, as before")
 
 
-def _is_amended(order: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+def _is_amended(order: Mapping[str, Any], row: Mapping[str, Any]) -> bool | None:
+    """Tell whether an order was changed so; None if it does not show it.
+
+    With the amendResult "1", the change has failed, and the order was canceled for that.
+    """
     if "reqId" in order and row.get("reqId") == order["reqId"]:
-        return row.get("amendResult") in ("0", "1")
+        return row.get("amendResult") == "0"
     asked = {"newSz": "sz", "newPx": "px", "newPxUsd": "pxUsd", "newPxVol": "pxVol"}
     pairs = [(order[name], row.get(known)) for name, known in asked.items() if name in order]
-    return bool(pairs) and all(_same(one, other) for one, other in pairs)
+    return all(_same(one, other) for one, other in pairs) if pairs else None
 
 
 def _same(one: object, other: object) -> bool:

@@ -228,6 +228,8 @@ def read(arg, rows):
         (ARGS[1], [{"asks": [], "ts": "1"}]),
         ({"channel": "candle1m", "instId": "BTC-USDT"}, [["1", "2"]]),
         ({"channel": "candle1m", "instId": "BTC-USDT"}, [["1", "2", "3", "4", "5", "x", "7", "8", "0"]]),
+        ({"channel": "candle1m", "instId": "BTC-USDT"}, [["1", "2", "3", "4", "5", "NaN", "7", "8", "0"]]),
+        ({"channel": "candle1m", "instId": "BTC-USDT"}, [["1", "2", "3", "4", "Infinity", "6", "7", "8", "0"]]),
         ({"channel": "candle1m", "instId": "BTC-USDT"}, [{"ts": "1"}]),
     ],
 )

@@ -196,3 +196,14 @@ def test_a_rest_that_lies_costs_no_more(seed, steps):
     lost = set(range(world.got[0], world.traded + 1)) - set(world.got)
     assert not lost or any(not mark["repaired"] for mark in world.marks)
     assert world.longest_s <= World.timeout_s + 1.2
+
+
+def test_a_hole_begins_with_what_was_handed_on_last_though_its_marker_names_an_earlier_time():
+    """A repair has told more than whoever began the hole knows; and no hole ends before it begins."""
+    for last, since_ms in ((5, 10**12 + 5), (50, 10**12 + 9)):
+        world = World(0, STEPS)
+        world.hold = Hold(world, world.stream, world, push(last))
+        world.hold.deliver([gaps.marker(ARG, "disconnect", 10**12, 10**12 + 9)])
+        world.hold.go_on(world.now + 10**9)
+        (marker,) = world.marks
+        assert (marker["since_ms"], marker["until_ms"]) == (since_ms, 10**12 + 9)

@@ -251,6 +251,18 @@ def test_a_listing_that_cannot_be_had_fails_the_call_before_anything_is_sent(tra
     assert ws.stats()["endpoints"] == {}
 
 
+def test_a_bug_of_ours_ends_a_call_whose_instrument_is_being_asked_for(trade, monkeypatch):
+    """Its future is waited for: whatever happens on the worker, it has an end."""
+    ws = trade()
+
+    def broken(request, future):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ws._order_entry, "_launch", broken)
+    error = ws.place_order_nowait(**SWAP).exception(5)
+    assert isinstance(error, OutcomeUnknown) and "can't start new thread" in str(error) and error.clOrdId
+
+
 def test_close_ends_a_call_whose_instrument_is_being_asked_for(trade, rest):
     """Its future ends with the manager."""
     rest.delay_s = 5
@@ -349,6 +361,37 @@ def test_absence_proves_nothing_once_okx_may_have_forgotten(lost, rest, monkeypa
     assert (found.state, found.certain) == ("unknown", False) and "forgotten" in found.msg
 
 
+def test_an_order_that_okx_may_have_forgotten_is_looked_for_in_the_history_too(lost, rest, monkeypatch):
+    """It was filled: that is not forgotten, and nothing else would tell."""
+    monkeypatch.setattr(resolving, "FORGOTTEN_S", 0.0)
+    rest.rows["/api/v5/trade/order"] = NONE
+    rest.rows[resolving.HISTORY] = [{"clOrdId": "mine", "ordId": "7", "state": "filled"}]
+    found = lost(**SWAP, clOrdId="mine").resolve(0.5)
+    assert (found.state, found.certain, found.order["ordId"]) == ("done", True, "7")
+
+
+def test_an_earlier_order_of_the_same_name_proves_nothing(lost, rest):
+    """A clOrdId is unique among live orders only, and REST tells the newest that had it: ours may never have come."""
+    earlier = {"clOrdId": "mine", "ordId": "7", "state": "filled", "cTime": str(int(time.time() * 1000) - 60_000)}
+    rest.rows["/api/v5/trade/order"] = [earlier]
+    error = lost(**SWAP, clOrdId="mine")
+    found = error.resolve(0.5)
+    assert (found.state, found.certain, found.order) == ("unknown", False, earlier) and "earlier" in found.msg
+    ours = {**earlier, "ordId": "8", "cTime": str(int(time.time() * 1000))}
+    rest.rows["/api/v5/trade/order"] = [ours]
+    found = error.resolve(0.5)
+    assert (found.state, found.certain, found.order) == ("done", True, ours)
+
+
+def test_an_order_is_not_taken_for_an_earlier_one_because_its_call_waited_long():
+    """When it was sent is not always known: then the time at which its call was over stands for it."""
+    now = time.monotonic()
+    doubt = resolving.Doubt("place", {"clOrdId": "mine"}, "BTC-USDT", False, now, now - 60, None)
+    row = {"clOrdId": "mine", "state": "live", "cTime": "1700000000000"}
+    assert resolving.judge(doubt, row, 1700000050000, now).certain
+    assert not resolving.judge(doubt, row, 1700000070000, now).certain
+
+
 @pytest.mark.parametrize(
     ("method", "order", "row", "state", "certain"),
     [
@@ -372,7 +415,21 @@ def test_absence_proves_nothing_once_okx_may_have_forgotten(lost, rest, monkeypa
             "done",
             True,
         ),
+        (
+            "amend_order",
+            {"clOrdId": "a", "newPx": "1", "reqId": "r"},
+            {"state": "canceled", "reqId": "r", "amendResult": "1", "px": "2"},
+            "not_done",
+            True,
+        ),
         ("amend_order", {"clOrdId": "a", "newPx": "1"}, {"state": "live", "px": "much"}, "not_done", False),
+        (
+            "amend_order",
+            {"clOrdId": "a", "attachAlgoOrds": [{"newTpOrdPx": "1"}]},
+            {"state": "filled"},
+            "unknown",
+            False,
+        ),
     ],
 )
 def test_changes_and_cancellations_are_read_off_the_order(method, order, row, state, certain, lost, rest, monkeypatch):

@@ -123,15 +123,18 @@ class RestClient:
         if rows is None:
             changes = self._changes
             rows = self._rows("/api/v5/public/instruments", timeout, asked)
-            if changes == self._changes:  # else it may be from before the change
-                self._listed[known] = rows
+            self._listed[known] = rows
+            if changes != self._changes:  # looked at last, lest one be missed: they may be from before it
+                self._listed.pop(known, None)
         return copy.deepcopy(rows)
 
     def heard(self, message: Mapping[str, Any]) -> bool:
         """Take note of what the channel ``instruments`` tells: what was listed of that type is asked for anew."""
         self._changes += 1
         instType = message["arg"].get("instType")
-        self._listed = {known: rows for known, rows in self._listed.items() if known[0] != instType}
+        for known in list(self._listed):  # which callers change on their threads
+            if known[0] == instType:
+                self._listed.pop(known, None)
         return False
 
     def ticker(self, instId: str, *, timeout: float = TIMEOUT_S) -> list[dict[str, str]]:

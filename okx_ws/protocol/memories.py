@@ -11,8 +11,10 @@ __all__ = ["FillMemory", "Memory", "OrderMemory", "matches_of", "memory_of", "ti
 
 LIVE = ("live", "partially_filled")
 
-#: Orders that are remembered, and asked for one by one.
-MOST_ORDERS = 1_000
+#: Open orders that are remembered, and asked for one by one: OKX lets nobody have more than 4,000.
+MOST_OPEN = 5_000
+#: Orders that are over and are remembered.
+MOST_OVER = 1_000
 #: Matches that are remembered.
 MOST_FILLS = 10_000
 #: A taker's matches at one price are told as one row, of not more than so many.
@@ -38,6 +40,8 @@ class OrderMemory:
     def __init__(self) -> None:
         self.open: dict[str, dict[str, Any]] = {}
         self.over: dict[str, dict[str, Any]] = {}
+        #: No open order was ever too many.
+        self.whole = True
 
     def learn(self, rows: Iterable[Any]) -> None:
         """Take the rows of a push, or of REST."""
@@ -48,8 +52,9 @@ class OrderMemory:
             if known is not None and time_of(known) > time_of(row):
                 row = known
             (self.open if row.get("state") in LIVE else self.over)[row["ordId"]] = row
-        for rows_by_id in (self.open, self.over):
-            while len(rows_by_id) > MOST_ORDERS:
+        self.whole = self.whole and len(self.open) <= MOST_OPEN
+        for rows_by_id, most in ((self.open, MOST_OPEN), (self.over, MOST_OVER)):
+            while len(rows_by_id) > most:
                 del rows_by_id[next(iter(rows_by_id))]
 
 

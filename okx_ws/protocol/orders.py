@@ -281,8 +281,15 @@ def _whole_steps(name: str, text: object, step: object, steps: str, row: Mapping
     if text is None:
         return
     number, size = _number(text), _number(step)
-    if number is not None and size and number % size:
+    if number is not None and size and not _divides(size, number):
         raise UsageError(f"{name} {text} is no whole number of {steps}: {row.get('instId')} has {steps} of {step}")
+
+
+def _divides(size: Decimal, number: Decimal) -> bool:
+    try:
+        return not number % size
+    except InvalidOperation:  # more of them than anybody can count: nothing that OKX lists
+        return False
 
 
 def _at_least(text: object, row: Mapping[str, Any]) -> None:

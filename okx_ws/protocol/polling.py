@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from . import gaps
-from .backfill import Ask, Unusable, message_of, rows_of, whole
+from .backfill import Ask, Unusable, is_number, message_of, rows_of, whole
 from .bars import CANDLES, FAMILIES
 
 __all__ = ["BULK_FROM", "MARK", "Key", "Polled", "Question", "State", "plan"]
@@ -85,7 +85,7 @@ class Polled:
         """
         channel = self.arg["channel"]
         if isinstance(row, list):
-            if len(row) < 6 or not CANDLES.fullmatch(channel):
+            if len(row) < 6 or not all(map(is_number, row[1:5])) or not CANDLES.fullmatch(channel):
                 raise Unusable(f"no candle: {row!r:.80}")
             state = State(whole(row[0]), message_of(self._head, row, MARK), volume_of(row))
             return state if row[-1] == "0" else None
@@ -126,9 +126,13 @@ def volume_of(row: list[Any]) -> Decimal:
     Raises:
         Unusable: It is no number.
     """
+    if len(row) <= 6:
+        return Decimal(0)
+    if not is_number(row[5]):  # NaN, too, which nothing can be compared with
+        raise Unusable(f"no candle: {row!r:.80}")
     try:
-        return Decimal(row[5]) if len(row) > 6 else Decimal(0)
-    except (ArithmeticError, TypeError, ValueError) as exc:
+        return Decimal(row[5])
+    except ArithmeticError as exc:
         raise Unusable(f"no candle: {row!r:.80}") from exc
 
 

@@ -3,7 +3,8 @@
 Law. These channels send no state when they are subscribed, and their rows have no numbers that count: what REST tells
 is compared with what was heard before the hole, and with what came after it. An order of which a message came after the
 hole is told by the stream itself. An order's steps in between are gone (its fills are not: see ``fills``); what it has
-become is told.
+become is told. Of an order that no message ever told of, and that was placed before the hole, REST does not tell the
+cancellation: its lists of those that are over go by when they were placed.
 
 What has become of orders is asked in this order: which are open; what was filled since; which were placed since and are
 over; then one by one those that were open and are in no list, and of one that OKX does not find so, its history.
@@ -19,7 +20,7 @@ from typing import Any
 from .backfill import MAX_ROWS, Ask, Place, Repair, Trades, Unusable, message_of, rows_of, whole
 from .bars import CANDLES, Candles
 from .latest import LatestTrades, TradeMemory
-from .memories import FillMemory, Memory, OrderMemory, matches_of, memory_of, time_of
+from .memories import MOST_OPEN, FillMemory, Memory, OrderMemory, matches_of, memory_of, time_of
 
 __all__ = ["Fills", "FundingRate", "Orders", "can_repair", "repair_of"]
 
@@ -125,6 +126,7 @@ class Orders(Listed):
     ) -> None:
         super().__init__(arg, head, last, since_ms)
         self._open, self._before = dict(memory.open), {**memory.over, **memory.open}
+        self._knew_all = memory.whole
         since = {"begin": str(self.since_ms), "limit": str(PAGE)}
         self._pages = [
             (PENDING, {**self._place, "limit": str(PAGE)}, "ordId"),
@@ -221,6 +223,8 @@ class Orders(Listed):
 
     def missing(self) -> str:
         parts = [self._in_part] if self._pages or self._single.keys() - self._told else []
+        if not self._knew_all:
+            parts.append(f"what became of open orders older than the last {MOST_OPEN}")
         if self._unknown:
             parts.append(f"what became of the orders {', '.join(self._unknown)}")
         return ", ".join(parts)

@@ -66,6 +66,17 @@ def test_a_key_that_took_the_place_of_another_has_its_count():
     assert room(one, now) == 2 and room(known, now) == 0
 
 
+def test_a_manager_that_goes_on_with_a_known_key_is_counted_with_it(connect):
+    """Acceptance 94: `login_again` tells its pace."""
+    urls = {name: "wss://127.0.0.1:9/" for name in ("public", "private", "business")}
+    words = {"secretKey": "secret-1234567", "passphrase": "phrase-1234567"}
+    one, known = (connect(urls=urls, clock_sync=False, apiKey=name, **words) for name in ("key-l", "key-m"))
+    now = time.monotonic()
+    assert room(known._order_pace, now) == 2
+    one.login_again("key-m", **words)
+    assert room(one._order_pace, now) == 0
+
+
 def test_nothing_is_kept_of_managers_that_are_gone_and_never_a_key(monkeypatch):
     """Acceptance 94: what is known for a while are digests; what is over is forgotten with the next manager."""
     monkeypatch.setattr(pacing, "_known", {})

@@ -105,6 +105,9 @@ def test_what_both_links_missed_is_filled_in_its_place(double):
     assert len(watch.of("repaired")) == 4
     told = [(s["gaps"], s["repairs"]) for s in ws.stats()["endpoints"]["public"]["subscriptions"]]
     assert told == [(2, 2), (2, 2)]
+    mendings = [joint.mending for pair in pairs_of(ws) for joint in pair.seams.all]
+    eventually(lambda: not any(mending.busy for mending in mendings))  # then nothing touches a message again
+    assert len(mendings) == 2
 
 
 def test_without_markers_what_was_missed_comes_all_the_same(double):

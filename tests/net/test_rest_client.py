@@ -162,6 +162,29 @@ def test_the_channel_of_instruments_has_a_listing_asked_for_anew(exchange, conne
     assert ws.rest.instruments("SPOT") == spot and len(exchange.rest.requests) == 3
 
 
+def test_a_listing_that_is_asked_for_while_the_channel_tells_ends_nothing(exchange, connect):
+    """Another thread may do so at any moment: the channel is heard all the same, then and later."""
+    rest = connect(exchange).rest
+    rest.instruments("SPOT")
+
+    class Meddling(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            rest.instruments("FUTURES")
+            return str.__eq__(self, other)
+
+        def __ne__(self, other):
+            return not self == other
+
+    rest.heard({"arg": {"channel": "instruments", "instType": Meddling("SPOT")}, "data": []})
+    before = len(exchange.rest.requests)
+    rest.instruments("FUTURES")
+    assert len(exchange.rest.requests) == before
+    rest.instruments("SPOT")
+    assert len(exchange.rest.requests) == before + 1
+
+
 def test_an_empty_answer_where_there_must_be_a_row_is_an_error(peer, connect):
     """Acceptance 89: `rest.ticker(…)[0]` never fails with an IndexError; nor are rows of another kind handed out."""
     server = peer(lambda talk: [(talk.read_head(), talk.send(http('{"code":"0","data":[]}'))) for _ in range(9)])

@@ -126,3 +126,11 @@ def test_the_ticks_of_options_are_not_checked():
     with pytest.raises(UsageError, match="lots"):
         check_steps({"sz": "1.5"}, row)
     check_steps({"px": "1.23", "sz": "0.1"}, {"instId": "X"})
+
+
+@pytest.mark.parametrize("sz", ["1e40", "1e999999", "9" * 40])
+def test_a_size_beyond_all_counting_is_a_usage_error(sz):
+    """Not an error of the arithmetic."""
+    row = {"instId": "X", "instType": "SPOT", "tickSz": "0.1", "lotSz": "0.00000001", "minSz": "1"}
+    with pytest.raises(UsageError, match="sz .* lots"):
+        check_steps({"sz": sz}, row)

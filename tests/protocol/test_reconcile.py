@@ -5,7 +5,7 @@ import json
 import pytest
 
 from okx_ws.protocol.backfill import Unusable
-from okx_ws.protocol.memories import FillMemory, OrderMemory, memory_of
+from okx_ws.protocol.memories import MOST_OPEN, MOST_OVER, FillMemory, OrderMemory, memory_of
 from okx_ws.protocol.reconcile import (
     ARCHIVE,
     FILLS,
@@ -162,6 +162,22 @@ def test_an_order_that_came_and_went_without_a_fill_is_found_in_the_history():
     ]
 
 
+def test_of_orders_that_nobody_has_told_of_all_is_found_but_a_cancellation():
+    """They were placed before the stream was subscribed; REST lists those that are over by when they were placed."""
+    changed, filled, gone = (
+        order(3, uTime=SINCE + 3),
+        order(4, "filled", SINCE + 4, "1"),
+        order(5, "canceled", SINCE + 5),
+    )
+    over = [{**row, "cTime": str(SINCE - 9000)} for row in (gone, filled)]
+    repair = orders()
+    assert Rest([changed, order(2, uTime=SINCE - 9000)], [fill(1, ordId=4)], over, over).serve(repair) == [
+        changed,
+        over[1],
+    ]
+    assert repair.missing() == "", "see README"
+
+
 def test_a_history_that_okx_does_not_have_is_no_hole():
     """A type it added, or does not list: 51000."""
     repair = orders({**order(1), "instType": "EVENTS"})
@@ -236,10 +252,22 @@ def test_open_orders_are_remembered_until_they_end():
     memory.learn([order(1, "partially_filled", 9), order(2, "canceled", SINCE + 1)])
     memory.learn([order(1, "live", 7)])
     assert list(memory.open) == ["1"] and memory.open["1"]["state"] == "partially_filled"
-    memory.learn(order(n) for n in range(5000))
-    assert len(memory.open) == 1000
-    memory.learn(order(n, "filled", SINCE + 2) for n in range(5000))
-    assert len(memory.open) == 0 and len(memory.over) == 1000
+    memory.learn(order(n) for n in range(MOST_OPEN))
+    assert len(memory.open) == MOST_OPEN and memory.whole
+    memory.learn([order(MOST_OPEN)])
+    assert len(memory.open) == MOST_OPEN and not memory.whole
+    memory.learn(order(n, "filled", SINCE + 2) for n in range(MOST_OPEN + 1))
+    assert len(memory.open) == 0 and len(memory.over) == MOST_OVER
+
+
+def test_nobody_who_has_more_open_orders_than_are_remembered_is_told_that_all_is_well():
+    """As many as OKX lets one have are remembered."""
+    many = [order(n) for n in range(1, 4001)]
+    rest = Rest(many[:0:-1], orders=[order(1, "canceled", SINCE + 5)])
+    repair = orders(*many)
+    assert rest.serve(repair) == [order(1, "canceled", SINCE + 5)] and repair.missing() == ""
+    repair = orders(*(order(n) for n in range(MOST_OPEN + 1)))
+    assert "older than" in repair.missing()
 
 
 def test_fills_of_a_hole_come_once_in_order():

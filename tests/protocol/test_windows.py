@@ -49,3 +49,13 @@ def test_windows_that_are_over_matter_no_more():
     assert windows.are_over(0.0)
     windows.reserve([Cost(("order", "1"), 4)], 5.0)
     assert not windows.are_over(5.0 + 2.1) and windows.are_over(5.0 + 2.3)
+
+
+def test_what_is_left_to_others_is_not_taken_but_an_empty_window_always_has_room():
+    """Half of four: two go at once, a third waits until one of them is over; who spares nothing goes."""
+    windows = Windows()
+    for _ in range(2):
+        assert windows.ready_at("key", 4, 2.0, 10.0, spare=2) == 10.0
+        windows.take("key", 4, 2.0, 10.0)
+    assert windows.ready_at("key", 4, 2.0, 10.0, spare=2) > 12.0 and windows.ready_at("key", 4, 2.0, 10.0) == 10.0
+    assert Windows().ready_at("key", 4, 2.0, 10.0, spare=9) == 10.0
