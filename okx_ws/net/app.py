@@ -9,8 +9,7 @@ besides speed:
   the logger "websocket", close with 1000 whatever the fault, and join n fragments in n² time;
 * a protocol error closes with 1002, text that is no UTF-8 with 1007, a message over the limit with 1009, as soon as a
   header says so; masked frames and oversized or fragmented control frames are refused (RFC 6455, 5.1 and 5.5);
-* an upgrade answered with anything but 101 ends the attempt with that status: redirects are not followed, since they
-  would be followed anywhere, without our limits and certificate checks;
+* an upgrade answered with anything but 101 ends the attempt with that status, see `upgrade`;
 * nothing it does waits without a bound, and its socket is closed when it ends.
 """
 
@@ -27,7 +26,9 @@ from websocket._dispatcher import DispatcherBase
 
 from ..errors import ProtocolError
 from ..protocol.session import LinkFault
-from .wire import Stopped, Wire, WireError
+from .poller import Stopped, WireError
+from .upgrade import LinkSocket
+from .wire import Wire
 
 __all__ = ["LinkApp", "LinkOwner", "Loss"]
 
@@ -35,9 +36,6 @@ log = logging.getLogger(__name__)
 
 #: The closing handshake is a courtesy: a peer that does not answer is not waited for any longer.
 GOODBYE_S = 0.25
-
-#: More than any honest answer to an upgrade.
-MAX_ANSWER_BYTES = 65_536
 
 #: A frame that lacks more than this goes to the library's reader, which gathers pieces in a list; ours would join the
 #: buffer anew at each read.
@@ -91,56 +89,6 @@ class LinkOwner(Protocol):
 
     def must_pause(self) -> bool:
         """Tell whether reading must pause, since a queue is full."""
-
-
-class LinkSocket:
-    """The face of a socket that websocket-client asks for; lets it see only an answer to the upgrade that is a 101."""
-
-    _closed = False  # the library looks at this name before it closes
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self._upgraded = False
-
-    def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes, waiting for the first; b"" at the end of the stream."""
-        if not self._upgraded:
-            self._check_answer()
-        return self._wire.take(size)
-
-    def _check_answer(self) -> None:
-        """Wait for the whole answer to the upgrade, and end the attempt if it is no 101."""
-        wire = self._wire
-        while b"\r\n\r\n" not in (answer := wire.buffer[wire.position :]):
-            if len(answer) > MAX_ANSWER_BYTES:
-                raise WireError("the answer to the upgrade has no end")
-            if not wire.fill():
-                raise WireError("the peer hung up during the upgrade")
-        protocol, _, rest = answer.partition(b"\r\n")[0].decode("latin-1").partition(" ")
-        status, _, phrase = rest.partition(" ")
-        if not protocol.startswith("HTTP/"):
-            raise WireError(f"the answer to the upgrade is not HTTP: {answer[:40]!r}")
-        if status != "101":
-            more = " (redirects are not followed)" if status.startswith("3") else ""
-            raise WireError(f"the upgrade was answered with HTTP {status} {phrase}".rstrip() + more)
-        self._upgraded = True
-
-    def send(self, data: bytes) -> int:
-        """Queue `data`; never blocks."""
-        return self._wire.send(data)
-
-    def gettimeout(self) -> float:
-        """0: never retry for us; `recv` waits by itself and `send` never does."""
-        return 0.0
-
-    def settimeout(self, timeout: float | None) -> None:
-        """Nothing: times are kept by the wire's deadline, its write limit, and its timers."""
-
-    def shutdown(self, how: int) -> None:
-        """Nothing: the wire's owner ends it."""
-
-    def close(self) -> None:
-        """Nothing: the wire's owner closes it."""
 
 
 class LinkApp(websocket.WebSocketApp):

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import Any, ClassVar
 
-from .wire import Poller, Waker, WireError
+from .poller import Poller, Waker, WireError
 
 __all__ = ["open_tcp", "resolve"]
 

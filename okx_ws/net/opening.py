@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from ..config import Limits, Settings
 from ..protocol.budget import ConnectBudget
 from .dial import open_tcp, resolve
+from .poller import Poller, Waker
 from .proxy import open_tunnel, proxy_for
-from .wire import Poller, Waker, Wire
+from .wire import Wire
 
 __all__ = ["open_wire"]
 

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import UsageError
-from .wire import Wire, WireError
+from .poller import WireError
+from .wire import Wire
 
 __all__ = ["Proxy", "check_proxy", "is_loopback", "open_tunnel", "proxy_for"]
 

@@ -1,12 +1,9 @@
-"""One link's socket as one object: file descriptor, TLS in memory, out buffer, wake-up pair, timers.
+"""One link's socket as one object: file descriptor, TLS, out buffer, timers.
 
-Law. One thread, the link's, calls everything here but `Waker.wake`: it reads, writes, encrypts and waits, so no lock
-guards a TLS session and no write can tear another. It blocks in one place, `Poller.wait`, which ends at a point in
-time, at a wake-up, or when a socket is ready. Sends never block: bytes go to the out buffer and leave when the socket
-takes them. A failed write does not end the wire; reading does, so that what has arrived is read first.
-
-TLS runs in memory (`ssl.MemoryBIO`): one large read of the socket feeds many TLS records, where an `ssl.SSLSocket`
-costs a system call and two hand-overs of the interpreter lock for each (measured: three times the messages a second).
+Law. One thread, the link's, calls everything here but `Wire.abort`: it reads, writes, encrypts and waits, so no lock
+guards a TLS session and no write can tear another. It waits in one place, see `poller`. Sends never block: bytes go to
+the out buffer and leave when the socket takes them. A failed write does not end the wire; reading does, so that what
+has arrived is read first.
 """
 
 from __future__ import annotations
@@ -17,118 +14,15 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import cast
 
-__all__ = ["Poller", "Stopped", "Waker", "Wire", "WireError"]
+from .poller import NEVER, Poller, Stopped, Waker, WireError
+from .tls import Tls
+
+__all__ = ["NEVER", "Poller", "Stopped", "Waker", "Wire", "WireError"]
 
 #: Bytes asked of the socket at once. A read lets go of the GIL, and a busy consumer keeps it for a while: with a
 #: quarter of this, `get` over wss is a tenth slower (books: 115 instead of 131 thousand a second).
 READ_BYTES = 262_144
-
-#: A TLS record holds no more plain text.
-RECORD_BYTES = 16_384
-
-#: No limit: later than any clock.
-NEVER = float("inf")
-
-
-class Stopped(Exception):
-    """The owner asked the link to end."""
-
-
-class WireError(Exception):
-    """The link failed; the text names the cause. (Not an `OSError`: websocket-client would rewrite those.)"""
-
-
-class Waker:
-    """Wakes the link's thread out of its wait: a socket pair, since a lock cannot be waited for beside sockets.
-
-    `wake` is safe from any thread and from a signal handler. Wake-ups while one is pending cost nothing.
-    """
-
-    def __init__(self) -> None:
-        self._in, self._out = socket.socketpair()
-        self._in.setblocking(False)
-        self._out.setblocking(False)
-        #: Set by `wake`, cleared by the link's thread *before* it looks at what it was woken for.
-        self.pending = False
-
-    def wake(self) -> None:
-        """End the present or next wait of the link's thread."""
-        if not self.pending:
-            self.pending = True
-            with contextlib.suppress(OSError):  # full: it is awake anyway; closed: there is nobody to wake
-                self._out.send(b"\0")
-
-    def clear(self) -> None:
-        """Take the wake-up. What was asked for before it will be seen; what is asked for after it wakes again."""
-        self.pending = False
-        with contextlib.suppress(OSError):
-            self._in.recv(4096)
-
-    def fileno(self) -> int:
-        """The descriptor that becomes readable."""
-        return self._in.fileno()
-
-    def close(self) -> None:
-        """Release the pair."""
-        self._in.close()
-        self._out.close()
-
-
-class Poller:
-    """The one place where a link's thread waits.
-
-    Args:
-        waker: Ends a wait from outside.
-        stopped: Asked around each wait; True raises `Stopped` in the waiting thread.
-    """
-
-    def __init__(self, waker: Waker, stopped: Callable[[], bool]) -> None:
-        self._waker = waker
-        self._stopped = stopped
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(waker, selectors.EVENT_READ)
-        #: Set while the closing handshake is under way: it must not be stopped by what started it.
-        self.unstoppable = False
-
-    def watch(self, sock: socket.socket, events: int) -> None:
-        """Wait for `events` of `sock` from now on; 0 forgets it."""
-        known = self._selector.get_map().get(sock.fileno())
-        if known is None:
-            if events:
-                self._selector.register(sock, events)
-        elif not events:
-            self._selector.unregister(sock)
-        elif known.events != events:
-            self._selector.modify(sock, events)
-
-    def wait(self, until: float) -> list[tuple[socket.socket, int]]:
-        """Return the sockets that are ready with their events, or nothing at `until` (monotonic) or when woken.
-
-        Raises:
-            Stopped: If the owner asked the link to end.
-        """
-        self.check()
-        timeout = None if until == NEVER else max(0.0, until - time.monotonic())
-        ready = self._selector.select(0 if self._waker.pending else timeout)
-        self.check()
-        sockets = []
-        for key, mask in ready:
-            if key.fileobj is self._waker:
-                self._waker.pending = True  # a byte may be left there whose `wake` met a `clear`: it has to be taken
-            else:
-                sockets.append((cast(socket.socket, key.fileobj), mask))
-        return sockets
-
-    def check(self) -> None:
-        """Raise `Stopped` if the owner asked the link to end."""
-        if self._stopped() and not self.unstoppable:
-            raise Stopped
-
-    def close(self) -> None:
-        """Release the selector; the sockets stay open."""
-        self._selector.close()
 
 
 class Wire:
@@ -156,11 +50,8 @@ class Wire:
         self._write_timeout = write_timeout
         # Read into one buffer: to make a new one of this size costs 6 µs a read.
         self._read_into = memoryview(bytearray(READ_BYTES))
-        self._tls: ssl.SSLObject | None = None
-        self._tls_in, self._tls_out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls: Tls | None = None
         self._out = bytearray()
-        #: Plain text that TLS would not take yet (a renegotiation under way wants to read first).
-        self._held = bytearray()
         #: When the out buffer last shrank, or began to fill.
         self._progress_at = 0.0
         #: Writing failed: what is sent from now on is dropped, and reading will tell why.
@@ -168,8 +59,6 @@ class Wire:
         #: The last read emptied the socket: wait before reading again.
         self._drained = True
         self._ended = False
-        #: TLS failed behind records that were whole: raised once they have been read.
-        self._fault: WireError | None = None
         self._serve_at = 0.0
         self._closed = False
         self.buffer = b""
@@ -191,44 +80,23 @@ class Wire:
             WireError: A certificate that cannot be trusted, with its fault, or a handshake that failed.
         """
         self.phase = "TLS handshake"
-        tls = context.wrap_bio(self._tls_in, self._tls_out, server_hostname=server_hostname)
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                self._flush_tls()
-                self._read_cipher()
-            except ssl.SSLCertVerificationError as exc:
-                self._flush_tls()  # the alert tells the peer why
-                raise WireError(f"TLS: the certificate of {server_hostname} is refused: {exc.verify_message}") from exc
-            except ssl.SSLError as exc:
-                self._flush_tls()
-                lost = isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
-                reason = "the peer hung up during the handshake" if lost else exc.reason or str(exc)
-                raise WireError(f"TLS with {server_hostname} failed: {reason}") from exc
-        self._flush_tls()
+        tls = Tls(context, server_hostname)
+        try:
+            while not tls.shake_hands():
+                self._queue(tls.outgoing())
+                tls.feed(self._await_bytes())
+        finally:
+            self._queue(tls.outgoing())  # an alert too, which tells the peer why
         self._tls = tls
 
-    def _flush_tls(self) -> None:
-        if self._tls_out.pending:
-            self._queue(self._tls_out.read())
-
-    def _read_cipher(self) -> None:
-        """Wait for bytes from the peer and hand them to TLS."""
+    def _await_bytes(self) -> memoryview:
+        """Wait for bytes from the peer, and return them; none at its end."""
         while True:
             self._poller.check()  # here too, for a peer that never pauses
             size = self._receive()
             if size is not None:
-                self._feed_tls(size)
-                return
+                return self._read_into[:size]
             self._wait()
-
-    def _feed_tls(self, size: int) -> None:
-        if size:
-            self._tls_in.write(self._read_into[:size])
-        else:
-            self._tls_in.write_eof()
 
     # ------------------------------------------------------------------ in
 
@@ -241,8 +109,8 @@ class Wire:
         """
         if self._waker.pending or time.monotonic() >= self._serve_at:
             self._do_serve(idle=False)  # also when the socket never is
-        if self._fault is not None:
-            raise self._fault
+        if self._tls is not None and self._tls.fault is not None:
+            raise self._tls.fault
         while not self._ended:
             if not self._drained:
                 self._poller.check()  # here too, for a peer that never pauses
@@ -251,7 +119,8 @@ class Wire:
             size = self._receive()
             if size is None:
                 continue
-            chunk = bytes(self._read_into[:size]) if self._tls is None else self._decrypt(size)
+            came = self._read_into[:size]
+            chunk = bytes(came) if self._tls is None else self._decrypt(self._tls, came)
             if chunk is None:
                 continue
             if not chunk:
@@ -280,35 +149,13 @@ class Wire:
         self._drained = size < READ_BYTES
         return size
 
-    def _decrypt(self, size: int) -> bytes | None:
+    def _decrypt(self, tls: Tls, cipher: memoryview) -> bytes | None:
         """Return the plain text of whole records, b"" at the end of the stream, None if there is none yet."""
-        assert self._tls is not None
-        self._feed_tls(size)
-        records: list[bytes] = []
-        read = self._tls.read
-        ended = False
-        try:
-            while record := read(RECORD_BYTES):
-                records.append(record)
-                if not self._tls_in.pending:  # else one more read would say so with an exception, 3 µs a message
-                    break
-            else:
-                ended = True  # close_notify: reads give b"" from now on
-        except ssl.SSLWantReadError:
-            pass
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):  # a bare FIN
-            ended = True
-        except ssl.SSLError as exc:
-            self._fault = WireError(f"TLS failed: {exc.reason or exc}")
-            if not records:
-                raise self._fault from exc
-        if self._held:  # a renegotiation may have just ended
-            self._flush_held()
-        if self._tls_out.pending:  # key updates and alerts are answered here
-            self._queue(self._tls_out.read())
-        if ended and records:
-            self._ended = True
-        return b"".join(records) if records else (b"" if ended else None)
+        tls.feed(cipher)
+        plain = tls.read()
+        self._ended = tls.ended
+        self._queue(tls.outgoing())  # key updates and alerts are answered here
+        return plain
 
     def take(self, size: int) -> bytes:
         """Consume and return up to `size` bytes, waiting for the first; b"" at the end of the stream."""
@@ -325,24 +172,12 @@ class Wire:
         if self._tls is None:
             self._queue(data)
         else:
-            self._held += data
-            self._flush_held()
-            self._flush_tls()
+            self._tls.write(data)
+            self._queue(self._tls.outgoing())
         return len(data)
 
-    def _flush_held(self) -> None:
-        while self._held and self._tls is not None:
-            try:
-                written = self._tls.write(self._held)
-            except ssl.SSLWantReadError:
-                return
-            except ssl.SSLError:
-                self._held.clear()  # the reading side will tell
-                return
-            del self._held[:written]
-
     def _queue(self, data: bytes) -> None:
-        if self._mute:
+        if self._mute or not data:
             return
         if not self._out:
             self._progress_at = time.monotonic()
@@ -432,9 +267,8 @@ class Wire:
             while self._out:
                 self._wait()
             if self._tls is not None:
-                with contextlib.suppress(ssl.SSLError):
-                    self._tls.unwrap()  # close_notify; the peer's answer is not waited for
-                self._flush_tls()
+                self._tls.say_goodbye()
+                self._queue(self._tls.outgoing())
             self._sock.shutdown(socket.SHUT_WR)
             while time.monotonic() < self.deadline and self._receive() != 0:
                 if self._drained:

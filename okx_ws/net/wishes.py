@@ -19,8 +19,8 @@ from ..protocol.routing import Outlet
 from ..protocol.session import Session
 from ..protocol.subscriptions import Stream
 from .pairs import Pair
+from .poller import Waker
 from .site import Site, Wish
-from .wire import Waker
 
 __all__ = ["SLICE_S", "Wishes"]
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import websocket
 
 from okx_ws.net.app import FrameReader, LinkApp
-from okx_ws.net.wire import NEVER, Poller, Waker, Wire
+from okx_ws.net.poller import NEVER, Poller, Waker
+from okx_ws.net.wire import Wire
 from tests.peer import BINARY, TEXT
 
 #: A run that lasts longer than this hangs.

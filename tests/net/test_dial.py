@@ -7,7 +7,7 @@ import time
 import pytest
 
 from okx_ws.net import dial
-from okx_ws.net.wire import Poller, Stopped, Waker, WireError
+from okx_ws.net.poller import Poller, Stopped, Waker, WireError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from okx_ws import ConnectionLost, OkxWebSocketManager, UsageError
+from okx_ws.net.poller import WireError
 from okx_ws.net.proxy import Proxy, proxy_for
-from okx_ws.net.wire import WireError
 from tests.watch import Watch, eventually
 
 ARG = {"channel": "tickers", "instId": "BTC-USDT"}

@@ -1,5 +1,6 @@
 """TLS: what is trusted, what is refused and why, and what happens inside an encrypted link. Real handshakes."""
 
+import contextlib
 import datetime
 import socket
 import ssl
@@ -9,6 +10,7 @@ import pytest
 import trustme
 
 from okx_ws import ConnectionLost
+from okx_ws.net.tls import Tls
 from tests.peer import frame
 from tests.watch import Watch
 
@@ -207,3 +209,68 @@ def test_a_context_of_ones_own_is_taken_as_it_is(authority, peer, connect):
     authority.configure_trust(mine)
     ws = connect(urls=peer(serve, context=context).urls, sslopt={"context": mine})
     ws.subscribe([ARG])[0].wait(5)
+
+
+class Server:
+    """The server's side of a session, in memory like ours."""
+
+    def __init__(self, context):
+        self.came, self.to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.session = context.wrap_bio(self.came, self.to_send, server_side=True)
+
+
+@pytest.fixture
+def in_memory(authority, ca_file):
+    """Our session and a server's that have shaken hands, with no socket between them."""
+    ours = Tls(ssl.create_default_context(cafile=ca_file), "127.0.0.1")
+    theirs = Server(server_context(authority.issue_cert("127.0.0.1")))
+    while not ours.shake_hands():
+        theirs.came.write(ours.outgoing())
+        with contextlib.suppress(ssl.SSLWantReadError):
+            theirs.session.do_handshake()
+        ours.feed(memoryview(theirs.to_send.read()))
+    theirs.came.write(ours.outgoing())
+    theirs.session.do_handshake()
+    return ours, theirs
+
+
+def test_a_session_takes_bytes_as_they_come_and_gives_whole_records(in_memory):
+    """However the network cuts them; what one read has brought comes as one."""
+    ours, theirs = in_memory
+    theirs.session.write(b"x" * 50_000)  # four records
+    cipher = theirs.to_send.read()
+    ours.feed(memoryview(cipher[:100]))
+    assert ours.read() is None and not ours.ended
+    ours.feed(memoryview(cipher[100:]))
+    assert ours.read() == b"x" * 50_000
+    ours.write(b"hello")
+    theirs.came.write(ours.outgoing())
+    assert theirs.session.read() == b"hello" and ours.outgoing() == b""
+
+
+@pytest.mark.parametrize("end", ["close_notify", "bare FIN"])
+def test_what_came_before_the_end_of_a_session_is_read(end, in_memory):
+    """In one read with it; then it has ended."""
+    ours, theirs = in_memory
+    theirs.session.write(b"last words")
+    if end == "close_notify":
+        with contextlib.suppress(ssl.SSLWantReadError):
+            theirs.session.unwrap()
+    ours.feed(memoryview(theirs.to_send.read()))
+    if end == "bare FIN":
+        ours.feed(memoryview(b""))
+    read = [ours.read(), ours.read()]
+    assert read == [b"last words", b""] and ours.ended and ours.fault is None
+
+
+def test_what_came_whole_before_a_fault_is_read(in_memory):
+    """A record that was tampered with is told with its cause, behind those before it."""
+    ours, theirs = in_memory
+    theirs.session.write(b"whole")
+    whole = theirs.to_send.read()
+    theirs.session.write(b"broken")
+    broken = bytearray(theirs.to_send.read())
+    broken[-1] ^= 1
+    ours.feed(memoryview(whole + broken))
+    assert ours.read() == b"whole"
+    assert "TLS failed" in str(ours.fault) and not ours.ended
