@@ -13,17 +13,18 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
+from .backlog import BACKLOGS, Own
 from .config import Settings
 from .errors import ManagerClosed, OkxWsError, QueueOverflow
-from .losses import Losses, Weight, arg_of, now_ms
+from .losses import arg_of, now_ms
 from .protocol import codec, gaps
 from .protocol.routing import Outlet
 
-__all__ = ["FanOut", "LatestQueue", "MessageQueue", "Reports", "make_queue"]
+__all__ = ["FanOut", "MessageQueue", "Reports"]
 
 log = logging.getLogger(__name__)
 
@@ -59,18 +60,6 @@ class Reports(Protocol):
         """Raise `UsageError` if the calling thread must not wait."""
 
 
-class Own:
-    """Something users put into the queue themselves: handed out as it is."""
-
-    __slots__ = ("item",)
-
-    def __init__(self, item: Any) -> None:
-        self.item = item
-
-    def __len__(self) -> int:
-        return 0  # its bytes are not ours to count
-
-
 class MessageQueue:
     """A bounded queue of messages, with the methods of `queue.Queue` (but ``join`` and ``task_done``).
 
@@ -78,13 +67,9 @@ class MessageQueue:
     cannot be decoded is counted, told, and passed over (a marker takes its place, if markers are on). What users `put`
     comes out as it is.
 
-    When it is full, by messages or by bytes (one read of the socket more, at most), the policy decides:
-
-    * ``"drop_oldest"`` drops from the head; the marker comes next.
-    * ``"error"`` does the same, and the next `take` raises `QueueOverflow`, once for all that was dropped till then.
-    * ``"drop_newest"`` refuses what comes; the marker comes before the next message of that arg that is let in.
-    * ``"block"`` keeps everything and has the link pause.
-    * ``"latest"``: see `LatestQueue`.
+    When it is full, by messages or by bytes (one read of the socket more, at most), the policy decides; each is a class
+    of `backlog`. With ``"error"`` the next `take` raises `QueueOverflow`; with ``"block"`` links pause, and so does
+    `put`.
 
     Args:
         name: For reports: whose queue it is.
@@ -94,30 +79,20 @@ class MessageQueue:
 
     def __init__(self, name: str, settings: Settings, reports: Reports) -> None:
         self.name = name
-        self._max_messages = settings.queue_size
-        self._max_bytes = settings.queue_bytes
-        self._policy = settings.overflow
         self._markers = settings.markers
         self._reports = reports
-        self._items: deque[Any] = deque()
-        # Bound once: `take` runs for every message. Taking needs no lock: deque.popleft is atomic.
-        self._popleft = self._items.popleft
         # Re-entrant: close() may come from a signal handler that interrupted this very thread inside.
         self.lock = threading.RLock()
         self._ready = threading.Condition(self.lock)
+        self._backlog = BACKLOGS[settings.overflow](settings, self.lock)
+        self._items, self._losses = self._backlog.items, self._backlog.losses
         self._waiting = 0
         #: Notified apart from readers, lest a message wakes somebody who does not want it.
         self._over = threading.Condition(self.lock)
         self._room = threading.Condition(self.lock)
         self._ended: OkxWsError | SystemExit | None = None
-        #: `_attend` has something to do before the next message is taken.
-        self._attention = False
         #: Reading pauses until this is cleared (policy "block").
         self._full = False
-        #: Messages the next `take` raises about (policy "error").
-        self._error = 0
-        self._losses = Losses(settings.markers)
-        self._weight = Weight(settings.queue_bytes)
         self._warned = False
 
     # ------------------------------------------------------------------ in
@@ -132,66 +107,22 @@ class MessageQueue:
         with self._ready:
             if self._is_over:
                 return False
-            if self._policy == "drop_newest":
-                batch = self._fitting(batch)
-            self._append(batch)
-            if len(self._items) > self._max_messages or self._too_heavy():
-                self._overflow()
+            came = self._let_in(batch)
             if self._waiting:
-                self._ready.notify(len(batch))
+                self._ready.notify(came)
         if self._losses.untold:
             self._tell()
         return self._full
 
-    def _append(self, batch: list[Any]) -> None:
-        self._items.extend(batch)
-        self._weight.add(batch)
-
-    def _bytes(self) -> int:
-        """Return the bytes in the queue, or a little more."""
-        return self._weight.of(len(self._items))
-
-    def _too_heavy(self) -> bool:
-        return self._weight.exceeds(self._max_bytes, len(self._items))
-
-    def _overflow(self) -> None:
-        """Make the queue fit again, or have the link pause."""
-        if self._policy == "block":
+    def _let_in(self, batch: list[Any]) -> int:
+        """Append a batch as the policy says; return how many came in. Under the lock."""
+        backlog = self._backlog
+        came = backlog.add(batch)
+        if backlog.pauses and backlog.crowded:
             self._full = True
-            if self._half_empty():  # readers, who take without the lock, were quicker: none may come to see it
+            if backlog.half_empty:  # readers, who take without the lock, were quicker: none may come to see it
                 self._full = False
-        if self._policy in ("block", "drop_newest"):  # the latter let in only what fits, and markers
-            return
-        items, losses = self._items, self._losses
-        # The newest message stays, however large: an empty queue would serve nobody.
-        while len(items) > 1 and (len(items) > self._max_messages or self._bytes() > self._max_bytes):
-            try:
-                item = self._popleft()
-            except IndexError:  # readers were quicker
-                break
-            before = losses.dropped
-            losses.lose(item if type(item) is bytes else b"", losses.head)
-            self._weight.drop(item)
-            if self._policy == "error":
-                self._error += losses.dropped - before
-        self._attention = bool(losses.head or self._error)
-
-    def _fitting(self, batch: list[Any]) -> list[Any]:
-        """Return what there is room for, with markers where messages were refused before."""
-        losses = self._losses
-        room, size = self._max_messages - len(self._items), self._max_bytes - self._bytes()
-        if len(batch) <= room and sum(map(len, batch)) <= size and not losses.tail:
-            return batch
-        fitting: list[Any] = []
-        for item in batch:
-            payload = item if type(item) is bytes else b""
-            if room <= 0 or (len(item) > size and (self._items or fitting)):
-                losses.lose(payload, losses.tail)
-                continue
-            fitting += [*losses.tail.markers_before(payload), item]
-            room -= 1
-            size -= len(item)
-        return fitting
+        return came
 
     @property
     def dropped(self) -> int:
@@ -206,7 +137,7 @@ class MessageQueue:
         """Tell what was dropped, or have it told later; `now`: whatever there is."""
         with self.lock:
             lost = self._losses.to_tell(time.monotonic(), now)
-            warn = bool(lost) and not self._warned and self._policy != "latest"
+            warn = bool(lost) and not self._warned and self._backlog.warns
             self._warned = self._warned or warn
             reader = "slow reader" if self._waiting else "nobody is reading it"
         if lost is None:
@@ -265,11 +196,12 @@ class MessageQueue:
             UsageError: Called on a link's own thread with nothing queued: it would wait for itself.
         """
         deadline: float | None = None
+        backlog = self._backlog
         while True:
-            item: Any = self._attend(raising=True) if self._attention else None
+            item: Any = self._attend(raising=True) if backlog.attention else None
             if item is None:
                 try:
-                    item = self._popleft()
+                    item = backlog.take()
                 except IndexError:
                     pass
             if item is None:  # out here, so that what a wait raises is not shown as raised "during" an IndexError
@@ -298,10 +230,10 @@ class MessageQueue:
 
     def take_raw(self) -> bytes | None:
         """Return the next message or marker undecoded, or None if there is none; for handlers."""
-        item: bytes | None = self._attend(raising=False) if self._attention else None
+        item: bytes | None = self._attend(raising=False) if self._backlog.attention else None
         if item is None:
             try:
-                item = self._popleft()
+                item = self._backlog.take()
             except IndexError:
                 return None
         if self._full:
@@ -311,24 +243,19 @@ class MessageQueue:
     def _attend(self, raising: bool) -> bytes | None:
         """Do what is due before the next message: raise an overflow, or return a marker."""
         with self._ready:
-            errors, self._error = self._error, 0
-            marker = None if errors and raising else self._losses.head.next_marker()
-            self._attention = bool(self._losses.head)
-        if errors and raising:
+            errors, marker = self._backlog.due(raising)
+        if errors:
             raise QueueOverflow(f"{self.name} was full: {errors} messages were dropped", errors)
         return marker
 
     def _make_room(self) -> None:
         """Let the links read again once the queue is half empty."""
         with self._ready:
-            if not self._full or not self._half_empty():
+            if not self._full or not self._backlog.half_empty:
                 return
             self._full = False
             self._room.notify_all()
         self._reports.resume()
-
-    def _half_empty(self) -> bool:
-        return len(self._items) <= self._max_messages // 2 and self._bytes() <= self._max_bytes // 2
 
     def _wait(self, deadline: float | None) -> Any:
         if deadline is None or deadline > time.monotonic():
@@ -337,10 +264,10 @@ class MessageQueue:
             self._waiting += 1
             try:
                 while True:
-                    if self._attention:
+                    if self._backlog.attention:
                         return None  # what comes next has something before it: see `take`
                     try:
-                        return self._popleft()
+                        return self._backlog.take()
                     except IndexError:
                         pass
                     if self._ended is not None:
@@ -389,13 +316,9 @@ class MessageQueue:
     def _put(self, item: Any, patience: float | None) -> None:
         deadline = None if patience is None else time.monotonic() + patience
         with self._ready:
-            if self._policy == "block" and self.full() and self._ended is None:
+            if self._backlog.pauses and self.full() and self._ended is None:
                 self._wait_for_room(deadline)
-            batch = self._fitting([item]) if self._policy == "drop_newest" else [item]
-            self._append(batch)
-            if len(self._items) > self._max_messages or self._too_heavy():
-                self._overflow()
-            self._ready.notify(len(batch))
+            self._ready.notify(self._let_in([item]))
         if self._losses.untold:
             self._tell()
 
@@ -407,7 +330,7 @@ class MessageQueue:
         if deadline is None or deadline > time.monotonic():
             self._reports.check_may_block()
         self._full = True
-        while self._full and not self._half_empty():
+        while self._full and not self._backlog.half_empty:
             left = SLICE_S if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise queue.Full
@@ -423,54 +346,7 @@ class MessageQueue:
 
     def full(self) -> bool:
         """Tell whether the next message would overflow the queue."""
-        return len(self._items) >= self._max_messages
-
-
-class LatestQueue(MessageQueue):
-    """Policy ``"latest"``: only the newest message of each arg waits, at all times; it keeps its place in the queue.
-
-    A replaced message counts as dropped and is told. The bounds hold as well: with more args than `queue_size`, the
-    oldest are dropped.
-    """
-
-    def __init__(self, name: str, settings: Settings, reports: Reports) -> None:
-        super().__init__(name, settings, reports)
-        #: By what stands in `_items`: an arg's text, or something users put.
-        self._newest: dict[Any, Any] = {}
-        self._held_bytes = 0
-        self._popleft = self._pop
-
-    def _pop(self) -> Any:
-        with self.lock:  # key and message must leave together
-            item = self._newest.pop(self._items.popleft())
-            self._held_bytes -= len(item) if type(item) is bytes else 0
-            return item
-
-    def _append(self, batch: list[Any]) -> None:
-        for item in batch:
-            key: Any = item
-            if type(item) is bytes:
-                self._held_bytes += len(item)
-                key = item if gaps.is_marker(item) else arg_of(item)
-            old = self._newest.get(key)
-            self._newest[key] = item
-            if old is None:
-                self._items.append(key)
-            else:
-                self._held_bytes -= len(old)
-                self._losses.lose(old if type(old) is bytes else b"", self._losses.head)
-        self._attention = self._attention or bool(self._losses.head)
-
-    def _bytes(self) -> int:
-        return self._held_bytes
-
-    def _too_heavy(self) -> bool:
-        return self._held_bytes > self._max_bytes
-
-
-def make_queue(name: str, settings: Settings, reports: Reports) -> MessageQueue:
-    """Return a queue with the policy of the settings."""
-    return (LatestQueue if settings.overflow == "latest" else MessageQueue)(name, settings, reports)
+        return self._backlog.full
 
 
 class FanOut:

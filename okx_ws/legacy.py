@@ -7,18 +7,17 @@ callbacks are called nevertheless, if a subclass (or an attribute of the instanc
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from . import process
+from .callbacks import CALLBACKS, Callback, Callbacks
 from .endpoints import ENDPOINTS, check_url, endpoint_of
-from .errors import ConnectionLost, LoginError, ManagerClosed, SubscribeError, UsageError
-from .events import Event
+from .errors import ConnectionLost, ManagerClosed, UsageError
 from .handlers import EventSink
 from .manager import Manager
 from .net.lines import Lines
@@ -39,35 +38,10 @@ PRIVATE_CHANNELS = (
 #: As long as `close` waits by itself.
 CLOSE_S = 5.0
 
-#: Callbacks that are called for events.
-CALLBACKS = ("on_open", "on_error", "on_close", "on_pong")
-
 #: Requests that go to /private.
 PRIVATE_OPS = ("order", "batch-", "cancel-", "amend-", "mass-")
 
 Arg = Mapping[str, Any]
-
-
-class Callback:
-    """One overridden callback: called with the last n arguments, as many as it takes; with all for ``*args``."""
-
-    def __init__(self, ws: Links, function: Callable[..., object]) -> None:
-        self._ws = ws
-        self._function = function
-        # It is named in reports as what it calls.
-        self.__qualname__ = getattr(function, "__qualname__", repr(function))
-        self.__module__ = getattr(function, "__module__", "")
-        self._takes = 99  # all
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):  # something in C that does not tell
-            return
-        if not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-            self._takes = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-
-    def __call__(self, *args: Any) -> object:
-        everything = (self._ws, *args)
-        return self._function(*everything[max(0, len(everything) - self._takes) :])
 
 
 def as_arg(channel: Any) -> dict[str, Any]:
@@ -124,14 +98,10 @@ class State:
         self.only_endpoint: str | None = None
         #: A queue of the user's own.
         self.queue: Any = None
-        #: Those overridden, by name; None before they were looked for.
-        self.callbacks: dict[str, Callback] | None = None
+        #: It was looked, before the first link, which callbacks are overridden.
+        self.wired = False
         #: What the older names have subscribed.
         self.asked: list[dict[str, str]] = []
-        #: Endpoints whose link is up, as the callbacks were told.
-        self.open: set[str] = set()
-        #: Endpoints whose loss was told: the attempt that follows is no news.
-        self.lost: set[str] = set()
 
 
 class OkxWebSocketManager(Manager):
@@ -416,60 +386,23 @@ class OkxWebSocketManager(Manager):
         return any(getattr(getattr(self, name), "__func__", None) is not getattr(base, name) for name in names)
 
     def _connect(self, endpoint: str) -> Lines:
-        if self._older.callbacks is None:
+        if not self._older.wired:
+            self._older.wired = True
             self._wire_callbacks()
         return super()._connect(endpoint)
 
     def _wire_callbacks(self) -> None:
-        """Look once, before the first link, which callbacks there are."""
+        """See which callbacks there are, and have them called."""
         thread = self._reporter.thread
-        self._older.callbacks = {
-            name: Callback(self.ws, getattr(self, name)) for name in CALLBACKS if self._overrides(name)
-        }
+        found = {name: Callback(self.ws, getattr(self, name)) for name in CALLBACKS if self._overrides(name)}
         if self._overrides("on_message", "handle_ws_events"):
             self._raw = self._switchboard.text_sink(Callback(self.ws, self.on_message))
             self._switchboard.publish_to(None)
         elif self._overrides("messagePublish") or self._older.queue is not None:
             self._switchboard.publish_to(self.messagePublish)
-        if self._older.callbacks:
-            self._reporter.add(self._on_event)
+        if found:
+            self._reporter.add(Callbacks(found, self._reporter.handler_error).on_event)
             thread.start()
-        if "on_pong" in self._older.callbacks:
-            sink = EventSink(self._older.callbacks["on_pong"])
+        if "on_pong" in found:
+            sink = EventSink(found["on_pong"])
             self._pong = lambda payload: thread.post(sink, payload)
-
-    def _call(self, name: str, *args: Any) -> None:
-        """Call a callback, if there is one; on the handlers' thread. What it raises keeps no other from its turn."""
-        callback = (self._older.callbacks or {}).get(name)
-        if callback is not None:
-            try:
-                callback(*args)
-            except BaseException as exc:
-                self._reporter.handler_error(callback, exc)
-
-    def _on_event(self, event: Event) -> None:
-        """Call the older callbacks for an event; on the handlers' thread."""
-        endpoint = str(event.endpoint)
-        if event.type == "connected":
-            self._older.open.add(endpoint)
-            self._call("on_open")
-        elif event.type == "disconnected":
-            self._older.lost.add(endpoint)
-            if event.code not in ("1000", "1005"):
-                self._call("on_error", ConnectionLost(f"{endpoint}: {event.msg}"))
-            self._closed(endpoint, int(event.code or 1006), event.msg)
-        elif event.type == "reconnecting" and endpoint in self._older.lost:
-            self._older.lost.discard(endpoint)
-        elif event.type == "reconnecting":
-            self._call("on_error", ConnectionLost(f"{endpoint}: {event.msg}"))
-        elif event.type == "login_failed" and event.delay_s is None:
-            self._call("on_error", LoginError(event.code or "", event.msg))
-        elif event.type == "subscribe_failed" and event.delay_s is None:
-            self._call("on_error", SubscribeError(event.code or "", event.msg, arg=dict(event.arg or {})))
-        elif event.type == "closed":
-            for endpoint in list(self._older.open):
-                self._closed(endpoint, 1000, "closed by us")
-
-    def _closed(self, endpoint: str, code: int, msg: str) -> None:
-        self._older.open.discard(endpoint)
-        self._call("on_close", code, msg)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .config import Settings
-from .delivery import Reports, make_queue
+from .delivery import MessageQueue, Reports
 from .handlers import Handler, HandlerThread, name_of
 from .losses import now_ms
 from .protocol import codec, gaps
@@ -238,7 +238,7 @@ class QueuedSink(HandlerSink):
 
     def __init__(self, handler: Handler, settings: Settings, reports: Reports, thread: HandlerThread) -> None:
         super().__init__(handler, settings, reports)
-        self.queue = make_queue(f"the queue of handler {name_of(handler)}", settings, reports)
+        self.queue = MessageQueue(f"the queue of handler {name_of(handler)}", settings, reports)
         self._thread = thread
         #: It stands in the thread's list of sinks with something to do.
         self.scheduled = False

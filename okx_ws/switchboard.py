@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from weakref import WeakValueDictionary
 
 from .config import Settings
-from .delivery import FanOut, MessageQueue, make_queue
+from .delivery import FanOut, MessageQueue
 from .handlers import Handler
 from .protocol import codec
 from .protocol.codec import arg_key
@@ -134,7 +134,7 @@ class Switchboard:
     def __init__(self, settings: Settings, reporter: Reporter) -> None:
         self._settings = settings
         self._reporter = reporter
-        self.shared = make_queue("the manager's queue", settings, reporter)
+        self.shared = MessageQueue("the manager's queue", settings, reporter)
         #: Gets what no handler takes; None: nobody does.
         self.default: Outlet | None = self.shared
         self._patterns: tuple[Pattern, ...] = ()
@@ -182,7 +182,7 @@ class Switchboard:
 
     def new_queue(self, arg: Mapping[str, str]) -> MessageQueue:
         """Return a queue for one subscription."""
-        return make_queue(f"the queue of {dict(arg)}", self._settings, self._reporter)
+        return MessageQueue(f"the queue of {dict(arg)}", self._settings, self._reporter)
 
     def enter(self, holder: Holder) -> None:
         """A subscription begins."""

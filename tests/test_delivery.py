@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from okx_ws import ConnectionLost, ManagerClosed, QueueOverflow, UsageError
 from okx_ws.config import Settings
-from okx_ws.delivery import FanOut, LatestQueue, MessageQueue, make_queue
+from okx_ws.delivery import FanOut, MessageQueue
 from okx_ws.protocol import gaps
 from tests.watch import eventually
 
@@ -59,7 +59,7 @@ def reports():
 
 @pytest.fixture
 def make(reports):
-    return lambda **settings: make_queue("q", Settings(**settings), reports)
+    return lambda **settings: MessageQueue("q", Settings(**settings), reports)
 
 
 def numbers(q):
@@ -227,7 +227,7 @@ def test_small_messages_do_not_cost_a_mark_each(make):
     q = make()
     for n in range(5000):
         q.deliver([payload(n)])
-    assert len(q._weight._marks) < 20
+    assert len(q._backlog._weight._marks) < 20
 
 
 def test_block_keeps_everything_and_asks_for_a_pause(make, reports):
@@ -435,8 +435,7 @@ def test_a_marker_is_never_dropped_itself(overflow, make):
 )
 def test_every_message_is_delivered_or_lies_in_a_marker(overflow, batches, takes):
     """For each arg: in order, once, and what is missing is counted exactly between its neighbours."""
-    q = MessageQueue if overflow != "latest" else LatestQueue
-    q = q("q", Settings(queue_size=4, overflow=overflow, markers=True), Reports())
+    q = MessageQueue("q", Settings(queue_size=4, overflow=overflow, markers=True), Reports())
     sent, got, number = {}, {}, 0
 
     def take():
@@ -510,16 +509,17 @@ def test_room_that_was_made_while_the_queue_filled_is_seen(make):
     """`block`: a reader that takes without the lock may empty the queue before it is called full."""
     q = make(overflow="block", queue_size=4)
     reader = threading.Thread(target=lambda: [q.take(timeout=5) for _ in range(6)])
-    real = q._too_heavy
+    backlog = q._backlog
+    real = backlog._too_heavy
 
     def racing():  # the size is known by then, the queue not yet called full
         reader.start()
-        while len(q._items) > 0:
+        while backlog.items:
             pass
         return real() or True
 
-    q._max_messages = 100
-    q._too_heavy = racing
+    backlog._max_messages = 100
+    backlog._too_heavy = racing
     assert q.deliver([payload(n) for n in range(6)]) is False
     reader.join()
 
@@ -527,7 +527,8 @@ def test_room_that_was_made_while_the_queue_filled_is_seen(make):
 def test_an_overflow_that_readers_were_quicker_than_is_none(make):
     """`drop_oldest`: the queue may be empty by the time something is to be dropped."""
     q = make(queue_size=2)
-    q._popleft = lambda: q._items.clear() or q._items.popleft()
+    items = q._backlog.items
+    q._backlog.take = lambda: items.clear() or items.popleft()
     assert q.deliver([payload(n) for n in range(5)]) is False
     assert q.qsize() == 0
 

@@ -18,7 +18,7 @@ from okx_ws import (
     SubscribeError,
     UsageError,
 )
-from okx_ws.legacy import Callback
+from okx_ws.callbacks import Callback
 from tests.peer import PONG, frame
 from tests.watch import Watch, eventually
 
