@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from .backlog import BACKLOGS, Own
 from .config import Settings
-from .errors import ManagerClosed, OkxWsError, QueueOverflow
+from .errors import ManagerClosed, OkxWsError, QueueOverflow, copy_of
 from .losses import arg_of, now_ms
 from .protocol import codec, gaps
 from .protocol.routing import Outlet
@@ -271,7 +271,7 @@ class MessageQueue:
                     except IndexError:
                         pass
                     if self._ended is not None:
-                        raise type(self._ended)(*self._ended.args)  # its own, since a traceback belongs to one thread
+                        raise copy_of(self._ended)
                     left = SLICE_S if deadline is None else deadline - time.monotonic()
                     if left <= 0:
                         raise queue.Empty

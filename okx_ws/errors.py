@@ -23,7 +23,7 @@ Codes stay strings, as OKX sends them. An exception that wraps another one keeps
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "AckTimeout",
@@ -43,6 +43,8 @@ __all__ = [
     "UsageError",
     "ViewOutOfSync",
 ]
+
+E = TypeVar("E", bound=BaseException)
 
 
 class OkxWsError(Exception):
@@ -262,3 +264,8 @@ class RestError(ExchangeError):
     def __str__(self) -> str:
         status = f" (HTTP {self.status})" if self.status is not None else ""
         return f"REST {self.path}: {super().__str__()}{status}"
+
+
+def copy_of(error: E) -> E:
+    """Return an equal error, to be raised: whoever waits gets its own, since a traceback belongs to one thread."""
+    return type(error)(*error.args)

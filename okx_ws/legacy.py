@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from . import process
 from .callbacks import CALLBACKS, Callback, Callbacks
 from .endpoints import ENDPOINTS, check_url, endpoint_of
-from .errors import ConnectionLost, ManagerClosed, UsageError
+from .errors import ConnectionLost, ManagerClosed, UsageError, copy_of
 from .handlers import EventSink
 from .manager import Manager
 from .net.lines import Lines
@@ -254,7 +254,7 @@ class OkxWebSocketManager(Manager):
         self.wait_until_over()
         failure = self._shared.ended
         if failure is not None and not isinstance(failure, ManagerClosed):
-            raise type(failure)(*failure.args)
+            raise copy_of(failure)
 
     def _begin(self, channels: Iterable[Arg | str], endpoint: str) -> None:
         """Subscribe what of `channels` is not subscribed yet, and see that there is a link."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
-from .errors import AckTimeout, OkxWsError, ViewOutOfSync
+from .errors import AckTimeout, OkxWsError, ViewOutOfSync, copy_of
 from .live_stream import LiveStream, wait_until
 from .reporting import Reporter
 from .subscription import Owner
@@ -76,7 +76,7 @@ class LiveView:
         def ready() -> bool | None:
             failure = self._failure
             if failure is not None and not self.synced:
-                raise type(failure)(*failure.args)  # its own, since a traceback belongs to one thread
+                raise copy_of(failure)
             return self.synced or None
 
         def late() -> AckTimeout:

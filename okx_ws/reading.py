@@ -8,7 +8,7 @@ from typing import Any
 
 from .config import positive
 from .delivery import SLICE_S, MessageQueue
-from .errors import UsageError
+from .errors import UsageError, copy_of
 from .protocol import codec, gaps
 from .subscription import check_arg, check_fields
 from .switchboard import Tap
@@ -78,7 +78,7 @@ class Reading(Wiring):
         try:
             while (message := tap.wait(min(until, time.monotonic() + SLICE_S))) is None:
                 if self._shared.ended is not None:
-                    raise type(self._shared.ended)(*self._shared.ended.args)
+                    raise copy_of(self._shared.ended)
                 if time.monotonic() >= until:
                     raise TimeoutError(f"no such message in {timeout:g} s: {wanted} {arg or ''}".rstrip())
             return message

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import orjson
 
 from .delivery import SLICE_S, MessageQueue
-from .errors import AckTimeout, ManagerClosed, OkxWsError, UsageError
+from .errors import AckTimeout, ManagerClosed, OkxWsError, UsageError, copy_of
 from .net.lines import Lines
 from .protocol.subscriptions import Stream
 from .sinks import InlineSink, QueuedSink
@@ -169,7 +169,7 @@ class Subscription:
         if self.left or stream is None:
             return UsageError(f"{self.arg} was unsubscribed")
         error = stream.refusal or self.lines.failure or ManagerClosed("the manager is closed")
-        return type(error)(*error.args)  # its own, since a traceback belongs to one thread
+        return copy_of(error)
 
     def get(self, timeout: float | None = None) -> Any:
         """Return the next message of this subscription's own queue; see `MessageQueue.take`.

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError
+from ..errors import AckTimeout, ConnectionLost, LoginError, ManagerClosed, OkxWsError, copy_of
 from ..events import Event
 from ..protocol.calls import Call
 from ..protocol.routing import Outlet
@@ -182,7 +182,7 @@ class Wishes:
             while True:
                 ended = self.failure or self.session.login.error
                 if ended is not None:
-                    raise type(ended)(*ended.args)
+                    raise copy_of(ended)
                 if (self.session.logged_in and not self.renewing) or self.retired:
                     return
                 left = until - time.monotonic()
@@ -202,7 +202,7 @@ class Wishes:
         with self.changed:
             ended = self.failure or self.session.login.error
             if ended is not None:
-                raise type(ended)(*ended.args)
+                raise copy_of(ended)
             if self._stopping:
                 raise ManagerClosed("the manager is closed")
             if self._thread is None or not (self._held_open and self.session.login_wanted):

@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..errors import ConnectionLost, ExchangeError, OkxWsError, OutcomeUnknown, UsageError
+from ..errors import ConnectionLost, ExchangeError, OkxWsError, OutcomeUnknown, UsageError, copy_of
 from . import codec
 from .codes import TOO_MANY_CODES, remedy
 from .requests import REPEATED_ID
@@ -241,7 +241,7 @@ class Calls:
         self._give_up("the link was lost before the reply came")
         waiting, self._waiting = self._waiting, []
         for call in waiting:
-            self._settle(call, type(error)(*error.args))  # its own, since a traceback belongs to one thread
+            self._settle(call, copy_of(error))
 
     def _give_up(self, reason: str) -> None:
         sent, self._sent = self._sent, {}
