@@ -106,8 +106,3 @@ class Reading(Wiring):
                 except codec.DecodeError:
                     return None  # told by whoever it was for
         raise UsageError(f"{checked} is not subscribed")
-
-    def wait_until_over(self) -> None:
-        """Block until the manager is closed, or every endpoint in use has failed for good."""
-        while self._shared.wait_end(time.monotonic() + SLICE_S) is None:
-            pass

@@ -25,7 +25,10 @@ __all__ = ["Wiring"]
 
 
 class Wiring:
-    """The objects that `Manager` makes, for its parts: `Subscribing`, `Views`, `Reading`, `Trading`, `Safeguards`."""
+    """The objects that `Manager` makes, for its parts.
+
+    They are `Subscribing`, `Views`, `Reading`, `Trading`, `Safeguards` and `Closing`.
+    """
 
     #: Re-entrant: close() may come from a signal handler that interrupted this very thread inside. Taken before an
     #: endpoint's mutex, never after it.
