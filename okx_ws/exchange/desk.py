@@ -33,8 +33,8 @@ WRONG_PATH = (
     "The current operation is not supported by this URL. Please use the correct WebSocket URL for the operation."
 )
 
-#: subscribe, unsubscribe and login requests OKX lets through on one connection.
-REQUESTS_PER_H = 480
+#: So many of these requests OKX lets through on one connection.
+COUNTED_OPS, REQUESTS_PER_H = ("login", "subscribe", "unsubscribe"), 480
 
 #: What OKX takes as the id of a request.
 ID = re.compile(r"[0-9A-Za-z]{1,32}")
@@ -135,21 +135,31 @@ class Desk:
             return
         self.requests.append(request)
         op, id = request["op"], request.get("id")
-        args = request.get("args")
         if id is not None and not (isinstance(id, str) and ID.fullmatch(id)):
             self._error("60033", "Parameter id error", None)
-        elif op in OPERATIONS and OPERATIONS[op] != self.endpoint:
+        elif op in OPERATIONS:
+            self._operate(op, id, request)
+        elif op in COUNTED_OPS:
+            self._serve(op, id, request, text, now_s)
+        else:
+            self._error("60019", f"Invalid op: {op[:REPEAT_CHARS]}", id)
+
+    def _operate(self, op: str, id: str | None, request: dict[str, Any]) -> None:
+        """Hand an operation to the order desk, if it may come so."""
+        if OPERATIONS[op] != self.endpoint:
             first = {} if id is None else {"id": id}
             self.send(frame({**first, "op": op, "code": "60028", "msg": WRONG_PATH}))
-        elif op in OPERATIONS and self.account is None:
+        elif self.account is None:
             self._error("60011", "Please log in", None)  # without id, in every capture
-        elif op in OPERATIONS and id is None:
+        elif id is None:
             self._error("60027", "Parameter id can not be empty", None)
-        elif op in OPERATIONS:
+        else:
             self._hub.orders.operate(self, request)
-        elif op not in ("login", "subscribe", "unsubscribe"):
-            self._error("60019", f"Invalid op: {op[:REPEAT_CHARS]}", id)
-        elif self._too_many(now_s):
+
+    def _serve(self, op: str, id: str | None, request: dict[str, Any], text: str, now_s: float) -> None:
+        """Log in, subscribe or unsubscribe."""
+        args = request.get("args")
+        if self._too_many(now_s):
             self._error("60014", "Requests too frequent. Please try again later.", id)
         elif op == "login":
             self._login(args, now_s)

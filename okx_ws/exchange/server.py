@@ -1,17 +1,15 @@
 """`LocalExchange`: the world, the desks and the sockets, on one thread with an asyncio loop of its own.
 
 Law. Everything but `start`, `stop` and the calls that say so runs on that thread; other threads hand calls over
-(`_call`). Each connection has an outbox and a task that empties it; one that a slow client lets grow past its bound is
+(`call`). Each connection has an outbox and a task that empties it; one that a slow client lets grow past its bound is
 closed with 4005, as OKX does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +28,7 @@ from .listeners import make_certificate
 from .markets import World
 from .order_desk import OrderDesk
 from .rest import RestDesk
+from .running import Running
 from .serving import PATHS, Serving
 
 __all__ = ["LocalExchange"]
@@ -122,11 +121,7 @@ class LocalExchange(Directed):
             speed=speed,
             idle_s=idle_s,
         )
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._stopping: asyncio.Event | None = None
-        self._started = threading.Event()
-        self._failure: BaseException | None = None
+        self._running = Running(self._main)
         self._ca_file: Path | None = None
 
     # ------------------------------------------------------------------ for clients
@@ -175,18 +170,7 @@ class LocalExchange(Directed):
             OSError: A port cannot be had.
             RuntimeError: It has ended: make another one.
         """
-        if self._thread is not None:
-            if not self._thread.is_alive():
-                raise RuntimeError("an exchange runs once: make another one")
-            return self
-        self._thread = threading.Thread(target=self._run, name="okx-exchange", daemon=True)
-        self._thread.start()
-        if not self._started.wait(30):
-            raise TimeoutError("the exchange did not start within 30 s")
-        if self._failure is not None:
-            self._thread.join()
-            failure, self._failure = self._failure, None
-            raise failure
+        self._running.start()
         return self
 
     def stop(self) -> None:
@@ -195,14 +179,7 @@ class LocalExchange(Directed):
         Raises:
             RuntimeError: It had ended by itself, by a bug; told once, with the cause.
         """
-        if self._thread is not None and self._thread.is_alive():
-            assert self._loop is not None and self._stopping is not None  # set before `start` returned
-            with contextlib.suppress(RuntimeError):  # it is ending by itself
-                self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join()
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise RuntimeError("the local exchange had ended by itself") from failure
+        self._running.stop()
 
     def __enter__(self) -> LocalExchange:
         return self.start()
@@ -220,15 +197,7 @@ class LocalExchange(Directed):
 
     def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the exchange's thread and return its result."""
-        if self._loop is None or self._thread is None or not self._thread.is_alive():
-            return function()
-        if self._thread is threading.current_thread():
-            return function()
-
-        async def run() -> T:
-            return function()
-
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+        return self._running.call(function)
 
     def site(self, rng: random.Random) -> Site:
         """Return what a fault can lay hands on."""
@@ -244,31 +213,21 @@ class LocalExchange(Directed):
 
     # ------------------------------------------------------------------ the thread
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        except BaseException as exc:
-            self._failure = exc
-            if self._started.is_set():  # else `start` raises it
-                log.critical("the local exchange has ended by itself", exc_info=exc)
-        finally:
-            if self._ca_file is not None:
-                self._ca_file.unlink(missing_ok=True)
-                self._ca_file = None
-            self._started.set()
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
+    async def _main(self, started: Callable[[], None], stopping: asyncio.Event) -> None:
         context = None
         if self._tls:
             context, self._ca_file = make_certificate(self._host)
 
-        def started() -> None:
-            self._started.set()
+        def listening() -> None:
+            started()
             log.info("local exchange: %s", ", ".join(self.urls.values()))
 
-        await self._serving.run(context, started, self._stopping)
+        try:
+            await self._serving.run(context, listening, stopping)
+        finally:
+            if self._ca_file is not None:
+                self._ca_file.unlink(missing_ok=True)
+                self._ca_file = None
 
     def _clock_ms(self) -> int:
         return self._clock_us() // 1000

@@ -66,7 +66,7 @@ class Session:
         credentials: With them logins are asked for; they are taken out of what OKX says before it is told.
         hint: Added to the remedy of a refused login: where it was tried.
         clock: OKX's, which logins are signed with; None: the local clock.
-    pace: Says when calls may go; see `Calls`.
+        pace: Says when calls may go; see `Calls`.
     """
 
     def __init__(

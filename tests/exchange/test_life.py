@@ -64,7 +64,7 @@ def test_a_broken_world_does_not_hide_what_the_block_raised(monkeypatch):
     """The nearer failure is the one to see."""
     with pytest.raises(KeyError), LocalExchange() as exchange:
         monkeypatch.setattr(exchange.world, "step", lambda dt_ms: 1 / 0)
-        eventually(lambda: not exchange._thread.is_alive())
+        eventually(lambda: not exchange._running.alive)
         raise KeyError
 
 
