@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
@@ -25,6 +26,16 @@ FRAMES = Path(os.environ.get("OKX_WS_FRAMES", Path(__file__).resolve().parents[2
 
 #: Impatient settings: loopback answers at once, and the limits of the real exchange would only slow the tests down.
 QUICK = {"backoff": Backoff(first_s=0.01, cap_s=0.05), "limits": Limits(connects_per_s=1000)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_heed_ctrl_c():
+    """A shell has what it runs in the background ignore Ctrl-C, and every program that is started from there would."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from okx_ws import Backoff, BookOutOfSync
+from okx_ws import Backoff, BookOutOfSync, fallback
 from okx_ws.exchange import LocalExchange
 from okx_ws.protocol.backfill import Unusable
 from okx_ws.protocol.polling import BULK_FROM, Polled, plan
@@ -30,8 +30,9 @@ def cut(exchange, endpoint="public"):
     return fault.stop
 
 
-def test_states_are_polled_while_there_is_no_link_and_no_longer(connect):
+def test_states_are_polled_while_there_is_no_link_and_no_longer(connect, monkeypatch):
     """Acceptance 88: tickers, books and mark prices, marked; each newer than the one before; live ones end it."""
+    monkeypatch.setattr(fallback, "POLL_S", 0.2)
     with LocalExchange() as exchange:
         ws = connect(exchange, fallback_after=0.2)
         watch = Watch(ws)

@@ -17,7 +17,7 @@ import sys, time, threading
 from okx_ws import OkxWebSocketManager
 from okx_ws.exchange import LocalExchange
 
-exchange = LocalExchange().start()
+exchange = LocalExchange(speed=10).start()
 
 def ready(after=0.0):
     threading.Timer(after, print, ["ready"], {"flush": True}).start()

@@ -302,7 +302,7 @@ def test_too_many_messages_end_the_wait(lab, monkeypatch):
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "block", "error", "latest"])
 def test_a_hold_that_releases_more_than_a_queue_takes_loses_nothing_silently(policy, lab):
     """In order, each once; what a full queue drops, the whole hole perhaps, has its marker or its error before it."""
-    one = lab(backfill_timeout=1.0, overflow=policy, queue_size=50)
+    one = lab(backfill_timeout=0.3, overflow=policy, queue_size=50)
     trades = one.ws.subscribe("trades", instId="BTC-USDT", queue=True)
     assert ids([trades.get(timeout=5)]) == [10]
     one.rest.spoil = BAD["mute"]
@@ -317,7 +317,7 @@ def test_a_hold_that_releases_more_than_a_queue_takes_loses_nothing_silently(pol
     while last < 1520:
         longest = max(longest, trades.own_queue.qsize())
         try:
-            message = trades.get(timeout=1.5)
+            message = trades.get(timeout=0.6)
         except queue.Empty:  # of what was dropped last, the next message tells
             one.after.put(push(trade(1520)))
             continue
@@ -435,7 +435,7 @@ def test_trades_delivered_are_trades_that_happened(connect):
 
 def test_every_closed_candle_comes_once(connect):
     """Acceptance 87: of trades, of an index and of a spread, with links that fall."""
-    with LocalExchange(speed=20) as exchange:
+    with LocalExchange(speed=40) as exchange:
         ws = connect(exchange)
         got = defaultdict(list)
 
@@ -450,7 +450,7 @@ def test_every_closed_candle_comes_once(connect):
         for _ in range(4):
             eventually(lambda: got["candle1s"])
             exchange.drop("business")
-            threading.Event().wait(0.6)
+            threading.Event().wait(0.3)
             watch.wait("subscribed", timeout=10)
         mark = got["candle1s"][-1]
         eventually(lambda: got["candle1s"][-1] > mark + 20_000 and len(got) == 4 and all(map(len, got.values())), 15)
@@ -554,7 +554,7 @@ RARE = [
 
 def test_trades_of_options_and_spreads_are_filled_too(connect):
     """Acceptance 86: of a family, and of a spread: each once, of each instrument in order, as the stream sends them."""
-    with LocalExchange() as exchange:
+    with LocalExchange(speed=10) as exchange:
         exchange.record()
         ws = connect(exchange, markers=True)
         got, filled, markers = defaultdict(list), set(), []
@@ -572,11 +572,11 @@ def test_trades_of_options_and_spreads_are_filled_too(connect):
         for _ in range(4):
             outage = exchange.faults.start("refuse", what="upgrade")
             exchange.drop()
-            threading.Event().wait(0.7)
+            threading.Event().wait(0.15)
             outage.stop()
             marks = {channel: len(rows) for channel, rows in got.items()}
             eventually(lambda marks=marks: all(len(got[channel]) > n + 1 for channel, n in marks.items()), 15)
-        threading.Event().wait(1.0)  # what was pushed last arrives
+        threading.Event().wait(0.2)  # what was pushed last arrives
         ws.close()
         assert markers and [marker for marker in markers if not marker["repaired"]] == []
         assert filled == {arg["channel"] for arg in RARE}

@@ -9,6 +9,7 @@ import pytest
 
 from okx_ws import AckTimeout, LoginError, OrderRejected, OutcomeUnknown, UsageError
 from okx_ws.exchange import LocalExchange
+from okx_ws.net import pairs
 from tests.watch import Watch, eventually
 
 NEW = {"apiKey": "rotated-key-1", "secretKey": "rotated-secret-1", "passphrase": "rotated-phrase-1"}
@@ -200,8 +201,10 @@ def test_orders_go_where_they_belong_whatever_else_is_open(trader, exchange):
         assert first is None or "login" in sent[:first]
 
 
-def test_a_new_key_costs_no_order_and_no_fill(connect):
+def test_a_new_key_costs_no_order_and_no_fill(connect, monkeypatch):
     """Twice in a row: what happens on the account meanwhile is told all the same, each once."""
+    monkeypatch.setattr(pairs, "LAG_S", 0.05)  # on loopback no connection lags behind another for seconds
+    monkeypatch.setattr(pairs, "ALONE_S", 0.05)
     with LocalExchange() as exchange:
         ws = connect(exchange, **exchange.credentials)
         got = {"orders": [], "fills": []}

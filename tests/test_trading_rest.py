@@ -22,6 +22,7 @@ from okx_ws import (
 )
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import instruments
+from okx_ws.protocol.rest_limits import LIMITS
 from tests.test_trading import KEY, accepted, answering, refused
 from tests.watch import Watch, eventually
 from tests.web import http
@@ -500,8 +501,9 @@ def test_an_outcome_that_is_asked_for_too_late_says_who_can_tell(trade):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Renewals in quick succession; REST's own limit of one a second stays."""
+    """Renewals in quick succession, which OKX's limit of one a second would hold up."""
     monkeypatch.setattr(deadman, "RENEW_S", 0.05)
+    monkeypatch.setitem(LIMITS, PATH, LIMITS[PATH]._replace(most=1000))
 
 
 PATH = "/api/v5/trade/cancel-all-after"
@@ -518,7 +520,7 @@ def test_the_switch_is_renewed_until_it_is_ended(trade, rest, quick):
     while answers.get(timeout=5) != {"timeOut": "0"}:
         pass
     with pytest.raises(queue.Empty):
-        answers.get(timeout=2)
+        answers.get(timeout=0.5)
     assert ws.stats()["endpoints"] == {}, "it needs no link"
 
 
@@ -529,14 +531,14 @@ def test_renewals_that_fail_are_told_and_the_lapse_too(trade, rest, quick, monke
     rest.rows[PATH] = good
     ws = trade()
     watch = Watch(ws)
-    ws.cancel_all_after(2, tag="bot")
+    ws.cancel_all_after(1, tag="bot")
     rest.rows[PATH] = {"code": "50026", "msg": "System error", "data": []}
     failed = watch.wait("switch_failed")
-    assert failed.code == "50026" and "50026" in failed.msg and 0 < failed.delay_s <= 2
+    assert failed.code == "50026" and "50026" in failed.msg and 0 < failed.delay_s <= 1
     assert watch.wait("switch_lapsed", timeout=10).code == "50026"
     rest.rows[PATH] = good
     assert "armed again" in watch.wait("notice").msg
-    assert len(watch.of("switch_lapsed")) == 1 and rest.of("after")[0][3] == {"timeOut": "2", "tag": "bot"}
+    assert len(watch.of("switch_lapsed")) == 1 and rest.of("after")[0][3] == {"timeOut": "1", "tag": "bot"}
 
 
 def test_it_is_not_renewed_while_all_is_not_well(trade, rest, quick):
@@ -573,7 +575,7 @@ def test_close_leaves_the_switch_armed(trade, rest, quick):
     ws.cancel_all_after(10)
     ws.close()
     count = len(rest.of("after"))
-    threading.Event().wait(1.3)
+    threading.Event().wait(0.5)
     assert len(rest.of("after")) == count and all(asked[3] == {"timeOut": "10"} for asked in rest.of("after"))
     with pytest.raises(ManagerClosed):
         ws.cancel_all_after(0)

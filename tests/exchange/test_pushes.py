@@ -84,7 +84,7 @@ def test_pushes_go_to_those_who_ask_for_them(still):
 
 def test_events_come_over_a_socket_between_the_pages():
     """With the uid, without pages; the next timed page says the same."""
-    with LocalExchange(speed=20) as exchange, talk(exchange, "private") as client:
+    with LocalExchange(speed=100) as exchange, talk(exchange, "private") as client:
         client.login(exchange.accounts[0])
         client.subscribe({"channel": "positions", "instType": "SWAP", "instId": "ETH-USDT-SWAP"})
         (page,) = client.pushes(1)

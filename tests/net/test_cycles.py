@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from okx_ws import OkxWebSocketManager
+from okx_ws import Backoff, OkxWebSocketManager
 from okx_ws.net import pairs
 from tests.conftest import QUICK
 from tests.watch import Watch, eventually
@@ -64,7 +64,7 @@ def test_ten_thousand_managers_leave_nothing(exchange):
 
 def test_a_link_that_is_cut_again_and_again_is_one_link_in_the_end(exchange, connect):
     """Acceptance 93: and what its losses have left is what one link needs."""
-    ws = connect(exchange)
+    ws = connect(exchange, backoff=Backoff(first_s=0.001, cap_s=0.005))
     watch = Watch(ws)
     ws.subscribe("tickers", instId="BTC-USDT")
     watch.wait("subscribed")

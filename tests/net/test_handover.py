@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from okx_ws import Backoff, ManagerClosed, OkxWebSocketManager, UsageError
+from okx_ws import Backoff, Limits, ManagerClosed, OkxWebSocketManager, UsageError
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import handover, pairs
 from tests.conftest import QUICK
@@ -446,7 +446,8 @@ def test_a_user_may_do_anything_inside_an_inline_handler(world, connect):
 def test_live_views_and_orders_go_through(connect):
     """Orders are placed while private links change: each is placed once, and the views never lose their proof."""
     with LocalExchange() as exchange:
-        ws = connect(exchange, **exchange.credentials)
+        limits = Limits(connects_per_s=1000, pace_orders=False)
+        ws = connect(exchange, **exchange.credentials, limits=limits)
         account, orders = ws.account(), ws.orders()
         account.wait_synced(10)
         orders.wait_synced(10)

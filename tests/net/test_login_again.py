@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from okx_ws import AckTimeout, LoginError, ManagerClosed, UsageError
+from okx_ws import AckTimeout, LoginError, ManagerClosed, UsageError, safeguards
 from okx_ws.exchange import Account, LocalExchange
-from okx_ws.net import handover
+from okx_ws.net import handover, pairs
 from tests.peer import close_frame
 from tests.test_trading import ORDER, accepted
 from tests.watch import Watch, eventually
@@ -51,8 +51,17 @@ def keys():
     return Keys(OLD["apiKey"], NEW["apiKey"])
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """On loopback no connection lags behind another for seconds."""
+    monkeypatch.setattr(pairs, "ALONE_S", 0.05)
+    monkeypatch.setattr(pairs, "LAG_S", 0.05)
+
+
 @pytest.fixture
-def ws(keys, peer, connect):
+def ws(keys, peer, connect, monkeypatch):
+    """A manager with the old key, that cannot ask REST whose keys they are, and does not try for long."""
+    monkeypatch.setattr(safeguards, "PROOF_S", 0.1)
     return connect(urls={**peer(keys).urls, "rest": NO_REST}, clock_sync=False, **OLD)
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from okx_ws import holds
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
 from okx_ws.protocol import merging
@@ -78,8 +79,9 @@ def test_a_book_that_is_subscribed_again_at_once_begins_with_a_snapshot(connect)
                 assert time.monotonic() < until
 
 
-def test_a_repaired_instrument_that_stays_silent_does_not_hold_up_a_hand_over(connect):
+def test_a_repaired_instrument_that_stays_silent_does_not_hold_up_a_hand_over(connect, monkeypatch):
     """Acceptance 42, after a loss: nothing waits in the repair, and the new link goes on from what REST had told."""
+    monkeypatch.setattr(holds, "LATE_S", 0.3)
     with LocalExchange(speed=10) as exchange:
         ws = connect(exchange, markers=True)
         watch, verifier = Watch(ws), Verifier()
