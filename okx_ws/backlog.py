@@ -71,20 +71,14 @@ class Backlog:
 
     def add(self, batch: list[Any]) -> int:
         """Take a batch as the policy says; return how many came in, markers too."""
-        self._append(batch)
-        return len(batch)
-
-    def _append(self, batch: list[Any]) -> None:
         self.items.extend(batch)
         self._weight.add(batch)
+        return len(batch)
 
     @property
     def crowded(self) -> bool:
         """There is more than the bounds allow."""
-        return len(self.items) > self._max_messages or self._too_heavy()
-
-    def _too_heavy(self) -> bool:
-        return self._weight.exceeds(self._max_bytes, len(self.items))
+        return len(self.items) > self._max_messages or self._weight.exceeds(self._max_bytes, len(self.items))
 
     def _bytes(self) -> int:
         """Return the bytes of what waits, or a little more."""
@@ -144,8 +138,11 @@ class DropOldest(Backlog):
 
     def add(self, batch: list[Any]) -> int:
         """Take a batch, and drop what is too much then."""
-        self._append(batch)
-        if self.crowded:
+        items = self.items
+        items.extend(batch)
+        self._weight.add(batch)
+        # As `crowded`, written out: it is asked for every batch.
+        if len(items) > self._max_messages or self._weight.exceeds(self._max_bytes, len(items)):
             self._relieve()
         return len(batch)
 
@@ -194,7 +191,8 @@ class Latest(DropOldest):
             self._held_bytes -= len(item) if type(item) is bytes else 0
             return item
 
-    def _append(self, batch: list[Any]) -> None:
+    def add(self, batch: list[Any]) -> int:
+        """Take a batch, each message in the place of the one of its arg that waits."""
         for item in batch:
             key: Any = item
             if type(item) is bytes:
@@ -208,12 +206,17 @@ class Latest(DropOldest):
                 self._held_bytes -= len(old)
                 self.losses.lose(text_of(old), self.losses.head)
         self.attention = self.attention or bool(self.losses.head)
+        if self.crowded:
+            self._relieve()
+        return len(batch)
+
+    @property
+    def crowded(self) -> bool:
+        """There is more than the bounds allow."""
+        return len(self.items) > self._max_messages or self._held_bytes > self._max_bytes
 
     def _bytes(self) -> int:
         return self._held_bytes
-
-    def _too_heavy(self) -> bool:
-        return self._held_bytes > self._max_bytes
 
 
 #: By the policy's name, see `Manager`.

@@ -86,6 +86,10 @@ class MessageQueue:
         self._ready = threading.Condition(self.lock)
         self._backlog = BACKLOGS[settings.overflow](settings, self.lock)
         self._items, self._losses = self._backlog.items, self._backlog.losses
+        # At hand, since these are looked at for every message: what takes the next one, and whether something comes
+        # before it (as the backlog says, whenever the lock is free).
+        self._take_next = self._backlog.take
+        self._attention = False
         self._waiting = 0
         #: Notified apart from readers, lest a message wakes somebody who does not want it.
         self._over = threading.Condition(self.lock)
@@ -118,6 +122,7 @@ class MessageQueue:
         """Append a batch as the policy says; return how many came in. Under the lock."""
         backlog = self._backlog
         came = backlog.add(batch)
+        self._attention = backlog.attention
         if backlog.pauses and backlog.crowded:
             self._full = True
             if backlog.half_empty:  # readers, who take without the lock, were quicker: none may come to see it
@@ -196,12 +201,11 @@ class MessageQueue:
             UsageError: Called on a link's own thread with nothing queued: it would wait for itself.
         """
         deadline: float | None = None
-        backlog = self._backlog
         while True:
-            item: Any = self._attend(raising=True) if backlog.attention else None
+            item: Any = self._attend(raising=True) if self._attention else None
             if item is None:
                 try:
-                    item = backlog.take()
+                    item = self._take_next()
                 except IndexError:
                     pass
             if item is None:  # out here, so that what a wait raises is not shown as raised "during" an IndexError
@@ -230,10 +234,10 @@ class MessageQueue:
 
     def take_raw(self) -> bytes | None:
         """Return the next message or marker undecoded, or None if there is none; for handlers."""
-        item: bytes | None = self._attend(raising=False) if self._backlog.attention else None
+        item: bytes | None = self._attend(raising=False) if self._attention else None
         if item is None:
             try:
-                item = self._backlog.take()
+                item = self._take_next()
             except IndexError:
                 return None
         if self._full:
@@ -244,6 +248,7 @@ class MessageQueue:
         """Do what is due before the next message: raise an overflow, or return a marker."""
         with self._ready:
             errors, marker = self._backlog.due(raising)
+            self._attention = self._backlog.attention
         if errors:
             raise QueueOverflow(f"{self.name} was full: {errors} messages were dropped", errors)
         return marker
@@ -264,10 +269,10 @@ class MessageQueue:
             self._waiting += 1
             try:
                 while True:
-                    if self._backlog.attention:
+                    if self._attention:
                         return None  # what comes next has something before it: see `take`
                     try:
-                        return self._backlog.take()
+                        return self._take_next()
                     except IndexError:
                         pass
                     if self._ended is not None:

@@ -129,6 +129,22 @@ def connect():
 
 
 @pytest.fixture
+def older(world):
+    """Make objects of a class written against the older one; they are closed at the end."""
+    made = []
+
+    def make(cls=OkxWebSocketManager, exchange=world, key=False, **settings):
+        urls = {} if exchange is None else {"urls": exchange.urls}
+        credentials = exchange.credentials if key else {}
+        made.append(cls(**{**QUICK, **urls, **credentials, **settings}))
+        return made[-1]
+
+    yield make
+    for ws in made:
+        ws.close()
+
+
+@pytest.fixture
 def peer():
     """Make scripted peers: ``peer(script)`` listens on loopback and runs ``script(conversation)`` per connection."""
     made = []

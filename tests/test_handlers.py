@@ -11,7 +11,7 @@ from okx_ws.handlers import EventSink, HandlerThread, name_of
 from okx_ws.protocol.codec import arg_key
 from okx_ws.sinks import MAX_WAITING, InlineSink, QueuedSink, Turn
 from okx_ws.switchboard import identity
-from tests.test_delivery import Reports as QueueReports
+from tests.queues import Reports as QueueReports
 from tests.watch import eventually
 
 

@@ -24,44 +24,10 @@ from okx_ws import (
     OutcomeUnknown,
     UsageError,
 )
+from tests.trading import KEY, ORDER, accepted, answering, refused
 from tests.watch import Watch, eventually
 
-KEY = {"apiKey": "key-1234567", "secretKey": "secret-1234567", "passphrase": "phrase-1234567"}
-
-#: An order that nobody looks up.
-ORDER = {"instIdCode": 10459, "tdMode": "cash", "side": "buy", "ordType": "limit", "px": "60000", "sz": "0.01"}
-
 UNPACED = Limits(connects_per_s=1000, pace_orders=False)
-
-
-def accepted(request, **more):
-    """Return the reply of an exchange that accepts everything."""
-    rows = [
-        {"clOrdId": arg.get("clOrdId", ""), "ordId": str(number), "sCode": "0", "sMsg": "", "subCode": "", "tag": ""}
-        for number, arg in enumerate(request["args"], 1)
-    ]
-    return {"code": "0", "data": rows, "id": request["id"], "msg": "", "op": request["op"], **more}
-
-
-def refused(request, sCode, sMsg="no", code="1", **more):
-    """Return the reply of one that refuses the last order of a request."""
-    reply = accepted(request, code=code)
-    reply["data"][-1].update({"ordId": "", "sCode": sCode, "sMsg": sMsg, **more})
-    return reply
-
-
-def answering(answer):
-    """Return a script: log in, then `answer(talk, request)` for each request; what it returns is sent."""
-
-    def script(talk):
-        talk.upgrade()
-        talk.accept_login()
-        while True:
-            reply = answer(talk, talk.read_request())
-            if reply is not None:
-                talk.json(reply)
-
-    return script
 
 
 @pytest.fixture

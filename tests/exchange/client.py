@@ -1,6 +1,10 @@
 """A client of another make (PyPI's websockets) to judge the local exchange with, and a plain HTTP one."""
 
+import base64
 import contextlib
+import datetime
+import hashlib
+import hmac
 import json
 import socket
 import ssl
@@ -93,3 +97,21 @@ def mute(exchange, *requests):
 def masked(payload):
     """Return a client's text frame, with a mask of zeros."""
     return struct.pack("!BBH4x", 0x81, 0x80 | 126, len(payload)) + payload
+
+
+def iso(ms):
+    at = datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def signed(account, method, target, body=b"", at_ms=1_784_000_000_000, **changed):
+    """Return the headers of a signed request, written here once more."""
+    stamp = changed.pop("timestamp", iso(at_ms))
+    digest = hmac.new(account.secretKey.encode(), f"{stamp}{method}{target}".encode() + body, hashlib.sha256).digest()
+    headers = {
+        "ok-access-key": account.apiKey,
+        "ok-access-sign": base64.b64encode(digest).decode(),
+        "ok-access-timestamp": stamp,
+        "ok-access-passphrase": account.passphrase,
+    }
+    return {**headers, **{name.replace("_", "-"): value for name, value in changed.items()}}

@@ -8,7 +8,7 @@ import pytest
 from okx_ws import OrderRejected, RestError
 from okx_ws.exchange import Account, LocalExchange, Position
 from okx_ws.exchange.rest import RestDesk
-from tests.exchange.test_rest import signed
+from tests.exchange.client import signed
 from tests.exchange.traders import Still
 from tests.watch import eventually
 

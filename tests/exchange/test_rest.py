@@ -1,9 +1,5 @@
 """The REST twins of the local exchange: the same world as its feeds, asked instead of pushed; judged with urllib."""
 
-import base64
-import datetime
-import hashlib
-import hmac
 import json
 import time
 import urllib.parse
@@ -21,29 +17,11 @@ from okx_ws.exchange.markets import World
 from okx_ws.exchange.rest import REQUESTS, RestDesk
 from okx_ws.exchange.rest_market import MarketPages
 from okx_ws.exchange.rows import mark_row
-from tests.exchange.client import get, talk
+from tests.exchange.client import get, iso, signed, talk
 from tests.watch import eventually
 
 NOW_MS = 1_784_000_000_000
 MARKET = "/api/v5/market"
-
-
-def iso(ms):
-    at = datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def signed(account, method, target, body=b"", at_ms=NOW_MS, **changed):
-    """Return the headers of a signed request, written here once more."""
-    stamp = changed.pop("timestamp", iso(at_ms))
-    digest = hmac.new(account.secretKey.encode(), f"{stamp}{method}{target}".encode() + body, hashlib.sha256).digest()
-    headers = {
-        "ok-access-key": account.apiKey,
-        "ok-access-sign": base64.b64encode(digest).decode(),
-        "ok-access-timestamp": stamp,
-        "ok-access-passphrase": account.passphrase,
-    }
-    return {**headers, **{name.replace("_", "-"): value for name, value in changed.items()}}
 
 
 @pytest.fixture

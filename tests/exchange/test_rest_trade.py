@@ -8,8 +8,7 @@ import pytest
 
 from okx_ws.exchange import Account, LocalExchange
 from okx_ws.exchange.rest import RestDesk
-from tests.exchange.client import talk
-from tests.exchange.test_rest import signed
+from tests.exchange.client import signed, talk
 from tests.exchange.traders import NOW_MS, Still
 
 LIMIT = {"instId": "BTC-USDT", "tdMode": "cash", "side": "buy", "ordType": "limit", "px": "90", "sz": "1"}

@@ -9,7 +9,7 @@ from okx_ws import OutcomeUnknown
 from okx_ws.exchange import Account, LocalExchange
 from okx_ws.exchange.rest import RestDesk
 from okx_ws.exchange.spread_markets import BELOW, spread_of
-from tests.exchange.test_rest import signed
+from tests.exchange.client import signed
 from tests.exchange.traders import Still
 
 SPREAD = "BTC-USDT_BTC-USDT-SWAP"

@@ -9,7 +9,7 @@ from okx_ws import AckTimeout, LoginError, ManagerClosed, UsageError, safeguards
 from okx_ws.exchange import Account, LocalExchange
 from okx_ws.net import handover, pairs
 from tests.peer import close_frame
-from tests.test_trading import ORDER, accepted
+from tests.trading import ORDER, accepted
 from tests.watch import Watch, eventually
 
 OLD = {"apiKey": "old-key-123", "secretKey": "old-secret-123", "passphrase": "old-phrase-123"}
