@@ -193,19 +193,20 @@ class Latest(DropOldest):
 
     def add(self, batch: list[Any]) -> int:
         """Take a batch, each message in the place of the one of its arg that waits."""
+        items, newest, losses = self.items, self._newest, self.losses
         for item in batch:
             key: Any = item
             if type(item) is bytes:
                 self._held_bytes += len(item)
                 key = item if gaps.is_marker(item) else arg_of(item)
-            old = self._newest.get(key)
-            self._newest[key] = item
+            old = newest.get(key)
+            newest[key] = item
             if old is None:
-                self.items.append(key)
+                items.append(key)
             else:
                 self._held_bytes -= len(old)
-                self.losses.lose(text_of(old), self.losses.head)
-        self.attention = self.attention or bool(self.losses.head)
+                losses.lose(old if type(old) is bytes else b"", losses.head)
+        self.attention = self.attention or bool(losses.head)
         if self.crowded:
             self._relieve()
         return len(batch)

@@ -43,6 +43,15 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     return value
 
 
+def check_callable(name: str, value: Any, *, optional: bool = False) -> None:
+    """Raise `UsageError` unless `value` can be called, or is None where that is allowed."""
+    if not callable(value) and not (optional and value is None):
+        raise UsageError(f"{name} must be callable, not {value!r}")
+
+
+#: What to do about a login that is needed and cannot be made.
+GIVE_A_KEY = "pass apiKey, secretKey and passphrase (from_env() reads OKX_API_KEY, OKX_SECRET_KEY and OKX_PASSPHRASE)"
+
 LOGIN_NAMES = ("apiKey", "secretKey", "passphrase", "sign")
 
 #: A field of a login in a JSON text, also one inside a JSON string, also one whose end was cut off. Its value ends at a

@@ -109,7 +109,7 @@ class MessageQueue:
     def deliver(self, batch: list[bytes]) -> bool:
         """Append a batch; return whether reading must pause."""
         with self._ready:
-            if self._is_over:
+            if self._ended is not None and self._is_over:
                 return False
             came = self._let_in(batch)
             if self._waiting:

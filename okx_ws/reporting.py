@@ -13,6 +13,7 @@ from .config import Credentials
 from .delivery import MessageQueue
 from .events import Event
 from .handlers import EventHandler, EventSink, HandlerThread, name_of
+from .losses import now_ms
 from .protocol import codec
 from .protocol.telling import first_words
 
@@ -104,7 +105,7 @@ class Reporter:
         """Stamp an event, log it, and queue it for the event handlers."""
         blot = self._credentials.blot_frame  # a server's words; its texts and args are blotted where they come in
         code, conn_id = blot(event.code), blot(event.conn_id)
-        event = replace(event, at_ms=time.time_ns() // 1_000_000, code=code, conn_id=conn_id)
+        event = replace(event, at_ms=now_ms(), code=code, conn_id=conn_id)
         self._log(event)
         for sink in self._handlers:
             self.thread.post(sink, event)
@@ -177,7 +178,7 @@ class Reporter:
         if self._ended:
             return
         self._ended = True
-        event = Event("closed", lost=lost + self.left_over, at_ms=time.time_ns() // 1_000_000)
+        event = Event("closed", lost=lost + self.left_over, at_ms=now_ms())
         self._log(event)
         for sink in self._handlers:
             self.thread.call(sink, event)

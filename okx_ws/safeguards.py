@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .config import Credentials, positive
+from .config import Credentials, check_callable, positive
 from .deadman import DeadMansSwitch, check_seconds
 from .errors import OkxWsError, UsageError
 from .net.rest_client import RestClient
@@ -63,8 +63,7 @@ class Safeguards(Wiring):
         pattern, meant = PATTERNS["tag"]
         if not isinstance(tag, str) or (tag and not pattern.fullmatch(tag)):
             raise UsageError(f"tag must be {meant}, not {tag!r}")
-        if healthy is not None and not callable(healthy):
-            raise UsageError(f"healthy must be callable, not {healthy!r}")
+        check_callable("healthy", healthy, optional=True)
         self.check_may_block()
         self._check_open()
         with self._manager_lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from .config import positive
+from .config import GIVE_A_KEY, check_callable, positive
 from .endpoints import ENDPOINTS, endpoint_of, login_needed
 from .errors import ManagerClosed, UsageError
 from .handlers import EventHandler, EventSink, Handler
@@ -100,8 +100,7 @@ class Subscribing(Wiring):
         max_silence: float | None,
         endpoint: str | None,
     ) -> list[Subscription]:
-        if handler is not None and not callable(handler):
-            raise UsageError(f"handler must be callable, not {handler!r}")
+        check_callable("handler", handler, optional=True)
         if handler is not None and queue:
             raise UsageError("handler and queue=True exclude each other: a subscription has one sink")
         if inline and handler is None:
@@ -170,10 +169,7 @@ class Subscribing(Wiring):
         needed = login_needed(arg["channel"], endpoint)
         # A VIP book without a key: public data elsewhere and in recordings, so OKX itself may refuse it (60011).
         if needed and not self._credentials and endpoint != "public":
-            raise UsageError(
-                f"{arg['channel']} needs a login: pass apiKey, secretKey and passphrase"
-                " (from_env() reads OKX_API_KEY, OKX_SECRET_KEY and OKX_PASSPHRASE)"
-            )
+            raise UsageError(f"{arg['channel']} needs a login: {GIVE_A_KEY}")
         self._check_link(endpoint, login=needed and bool(self._credentials))
 
     def _settle_own_queues(self, lines: Lines, arg: Mapping[str, str]) -> None:
@@ -260,8 +256,7 @@ class Subscribing(Wiring):
             ManagerClosed: The manager is closed.
         """
         arg = book_arg(instId, channel)
-        if on_update is not None and not callable(on_update):
-            raise UsageError(f"on_update must be callable, not {on_update!r}")
+        check_callable("on_update", on_update, optional=True)
         if max_silence is not None:
             positive("max_silence", max_silence)
         where = endpoint_of(channel)
@@ -297,8 +292,7 @@ class Subscribing(Wiring):
             raise UsageError(f"channel_pattern must be a non-empty str, not {channel_pattern!r}")
         if handler is None:
             return lambda function: self.on(channel_pattern, function, inline=inline, **arg)
-        if not callable(handler):
-            raise UsageError(f"handler must be callable, not {handler!r}")
+        check_callable("handler", handler)
         check_fields(arg)
         self._check_open()
         with self._manager_lock:
@@ -309,8 +303,7 @@ class Subscribing(Wiring):
 
     def on_event(self, handler: EventHandler) -> Registration:
         """Call `handler` with every `Event`, on the thread ``okx-ws:handlers``, before data; also a decorator."""
-        if not callable(handler):
-            raise UsageError(f"handler must be callable, not {handler!r}")
+        check_callable("handler", handler)
         self._check_open()
         with self._manager_lock:
             self._check_open()

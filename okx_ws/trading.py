@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from .config import GIVE_A_KEY
 from .errors import UsageError
 from .net.lines import Lines
 from .order_entry import CallFuture, Host, OrderEntry
@@ -273,10 +274,7 @@ class Trading(SpreadTrading, Wiring):
         """Raise unless calls may be made over an endpoint."""
         self._check_open()
         if not self._credentials:
-            raise UsageError(
-                "orders need a login: pass apiKey, secretKey and passphrase"
-                " (from_env() reads OKX_API_KEY, OKX_SECRET_KEY and OKX_PASSPHRASE)"
-            )
+            raise UsageError(f"orders need a login: {GIVE_A_KEY}")
         if self._settings.overflow == "block":
             raise UsageError('overflow="block" is refused with orders: a full queue must not hold up their replies')
         self._check_link(endpoint, True)

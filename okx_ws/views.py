@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .account_view import SNAPSHOT_S, AccountView
-from .config import positive
+from .config import check_callable, positive
 from .endpoints import endpoint_of
 from .errors import UsageError
 from .events import Event
@@ -47,7 +47,7 @@ class Views(Subscribing):
             UsageError: There is no key, or a parameter is wrong.
             ManagerClosed: The manager is closed.
         """
-        check_handler(on_update)
+        check_callable("on_update", on_update, optional=True)
         if max_silence is not None:
             positive("max_silence", max_silence)
         view: AccountView = self._keep_view(
@@ -88,7 +88,7 @@ class Views(Subscribing):
             UsageError: There is no key, or a parameter is wrong.
             ManagerClosed: The manager is closed.
         """
-        check_handler(on_update)
+        check_callable("on_update", on_update, optional=True)
         if not isinstance(dedupe, bool):
             raise UsageError(f"dedupe must be True or False, not {dedupe!r}")
         narrow = {name: value for name, value in (("instFamily", instFamily), ("instId", instId)) if value is not None}
@@ -151,9 +151,3 @@ class Views(Subscribing):
                 for live in view.streams:
                     if live.arg == event.arg:
                         live.call_soon(view.subscribed)
-
-
-def check_handler(on_update: Any) -> None:
-    """Raise `UsageError` unless this can be called, or is None."""
-    if on_update is not None and not callable(on_update):
-        raise UsageError(f"on_update must be callable, not {on_update!r}")

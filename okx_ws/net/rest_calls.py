@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from ..config import Backoff, Credentials, positive
+from ..config import GIVE_A_KEY, Backoff, Credentials, positive
 from ..errors import ConnectionLost, ManagerClosed, OkxWsError, RestError, UsageError
 from ..protocol.auth import rest_headers
 from ..protocol.backoff import delay_before
@@ -239,10 +239,7 @@ class RestCalls:
 
     def _check_key(self, path: str) -> None:
         if not self._credentials:
-            raise UsageError(
-                f"{path} needs a login: pass apiKey, secretKey and passphrase"
-                " (from_env() reads OKX_API_KEY, OKX_SECRET_KEY and OKX_PASSPHRASE)"
-            )
+            raise UsageError(f"{path} needs a login: {GIVE_A_KEY}")
         parts = urlsplit(self._transport.url)
         if parts.scheme == "http" and not is_loopback(str(parts.hostname)):
             raise UsageError(
