@@ -17,7 +17,7 @@ from .markets import Market, World
 from .order_events import Event, Told, Touched, fill_row
 from .orders import Match, Order, order_row
 from .reserves import keep, opening_lots
-from .resting import Resting
+from .resting import Resting, show
 
 __all__ = [
     "BAND",
@@ -129,16 +129,8 @@ class Clerk:
 
     def _show(self, order: Order, resting: bool) -> None:
         """Let the public book show what rests."""
-        market = self._world.markets[order.place.instId]
-        side = market.bids if order.side == "buy" else market.asks
-        now = (order.ticks, order.left) if resting and order.ticks is not None else None
-        if now == order.shown:
-            return
-        for shown, sign in ((order.shown, -1), (now, 1)):
-            if shown is not None:
-                market.host(side, shown[0], sign * shown[1], sign)
-        order.shown = now
-        if order.closing and order.account.ledger.pos(*order.key):
+        news = show(order, self._world.markets[order.place.instId], resting)
+        if news and order.closing and order.account.ledger.pos(*order.key):
             self.events.append(Touched(order.account, key=order.key))  # there is more, or less, left to close
 
     def close(self, order: Order) -> None:

@@ -16,13 +16,12 @@ from .accounts import Account
 from .clerk import BAND, BY_MASS_CANCEL, BY_USER, FOK_NOT_FULL, IOC_REST, OVERRIDDEN, SELF_TRADE, WOULD_TAKE, Clerk
 from .instruments import Instrument
 from .ledger import decimal_of
-from .markets import Market, Trade, Trades, World
+from .markets import Market, Trades, World
 from .order_checks import against, cap, check_close, check_funds, check_limits, poor, size_at, worst_price
 from .order_events import Event
 from .order_forms import Amendment
 from .orders import AT_ONCE, POST_ONLY, PROTECTED, Draft, Order, Unfit
 from .reserves import keep, opening_lots
-from .resting import Resting
 
 __all__ = ["Engine"]
 
@@ -170,9 +169,9 @@ class Engine:
         printed = set(self._clerk.printed)  # all of it is among the trades of this step
         for instId, resting in list(self._clerk.resting.items()):
             market = self._world.markets[instId]
-            for trade in trades.get(instId, ()):
-                if trade.tradeId not in printed:
-                    self._pass(resting, market, trade)
+            for trade in [trade for trade in trades.get(instId, ()) if trade.tradeId not in printed]:
+                for passed, ticks, lots in resting.passed_by(trade):
+                    self._fill_resting(passed, ticks, lots, market)
             for side, other in (("buy", market.asks), ("sell", market.bids)):
                 while (order := resting.best(side)) is not None and order.reaches(other.best):
                     ticks = order.ticks or other.best
@@ -181,17 +180,6 @@ class Engine:
                 del self._clerk.resting[instId]
         self._clerk.printed -= printed
         self.stepped()
-
-    def _pass(self, resting: Resting[Order], market: Market, trade: Trade) -> None:
-        """A trade of the world beyond the price of resting orders would have met them first."""
-        side, sign = ("buy", 1) if trade.side == "sell" else ("sell", -1)
-        lots = trade.lots
-        while lots and (order := resting.best(side)) is not None and order.ticks is not None:
-            if sign * order.ticks <= sign * trade.ticks:
-                return
-            size = min(lots, order.left)
-            self._fill_resting(order, order.ticks, size, market)
-            lots -= size
 
     def _fill_resting(self, order: Order, ticks: int, lots: int, market: Market) -> None:
         tradeId = market.next_tradeId()

@@ -1,7 +1,6 @@
 """An order: what was asked for, and what has become of it. Pure.
 
-Law. ``live`` and ``partially_filled`` are open; ``filled``, ``canceled`` and ``mmp_canceled`` are terminal, and nothing
-leaves them. Prices are ticks and sizes are lots, as in the books it is matched against.
+Law. As of all orders in a book, see `resting`.
 
 Fields after OKX v5 docs, "Order channel" and "Get order", read June 2026.
 """
@@ -17,10 +16,9 @@ from .accounts import Account
 from .instruments import Instrument
 from .ledger import Key as PositionKey
 from .ledger import text_of
+from .resting import BookOrder
 
-__all__ = ["AT_ONCE", "OPEN", "POST_ONLY", "PROTECTED", "Draft", "Match", "Order", "Unfit", "order_row"]
-
-OPEN = ("live", "partially_filled")
+__all__ = ["AT_ONCE", "POST_ONLY", "PROTECTED", "Draft", "Match", "Order", "Unfit", "order_row"]
 
 #: They never rest.
 AT_ONCE = ("market", "fok", "ioc", "optimal_limit_ioc", "op_fok")
@@ -91,7 +89,7 @@ class Match:
 
 
 @dataclass(eq=False)
-class Order:
+class Order(BookOrder):
     """One order of one account."""
 
     account: Account
@@ -130,21 +128,6 @@ class Order:
     matches: list[Match] = field(default_factory=list)
 
     @property
-    def left(self) -> int:
-        """Lots that are still to be filled."""
-        return self.lots - self.filled
-
-    @property
-    def open(self) -> bool:
-        """It can still be filled."""
-        return self.state in OPEN
-
-    @property
-    def sign(self) -> int:
-        """1 for buy, -1 for sell."""
-        return 1 if self.side == "buy" else -1
-
-    @property
     def key(self) -> PositionKey:
         """The position it is about, unless it is for SPOT."""
         return self.place.instId, self.tdMode, self.draft.posSide
@@ -153,10 +136,6 @@ class Order:
     def closing(self) -> bool:
         """It closes a long or a short position, and cannot do more than that."""
         return (self.draft.posSide, self.side) in (("long", "sell"), ("short", "buy"))
-
-    def reaches(self, ticks: int) -> bool:
-        """Tell whether its limit allows a price."""
-        return self.ticks is None or self.sign * ticks <= self.sign * self.ticks
 
     @property
     def avgPx(self) -> str:

@@ -1,29 +1,80 @@
-"""The resting orders of one instrument, in the order they are filled: by price, then by rank. Pure."""
+"""Orders that rest: what they share, whatever they are on, their queue, and how the public book shows them. Pure.
+
+Law. ``live`` and ``partially_filled`` are open; ``filled``, ``canceled`` and ``mmp_canceled`` are terminal, and nothing
+leaves them. Prices are ticks and sizes are lots, as in the books they are matched against.
+"""
 
 from __future__ import annotations
 
 import bisect
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Iterator
+from typing import Generic, TypeVar
 
-__all__ = ["Resting"]
+from .markets import Market, Trade
+
+__all__ = ["OPEN", "BookOrder", "Resting", "show"]
+
+OPEN = ("live", "partially_filled")
 
 
-class Queued(Protocol):
-    """An order that can rest."""
+class BookOrder:
+    """What an order on an instrument and one on a spread have in common.
+
+    Attributes:
+        side: ``"buy"`` or ``"sell"``.
+        ticks: Its limit; None for the best price there is.
+        lots: All of it, filled or not.
+        filled: So many of them are.
+        rank: Place in the queue of its price: who came first goes first.
+        state: See above.
+        shown: Where the public book shows it, and how many lots of it; None while it does not rest.
+    """
 
     side: str
     ticks: int | None
+    lots: int
+    filled: int
     rank: int
+    state: str
+    shown: tuple[int, int] | None
+
+    @property
+    def left(self) -> int:
+        """Lots that are still to be filled."""
+        return self.lots - self.filled
+
+    @property
+    def open(self) -> bool:
+        """It can still be filled."""
+        return self.state in OPEN
 
     @property
     def sign(self) -> int:
         """1 for buy, -1 for sell."""
+        return 1 if self.side == "buy" else -1
+
+    def reaches(self, ticks: int) -> bool:
+        """Tell whether its limit allows a price."""
+        return self.ticks is None or self.sign * ticks <= self.sign * self.ticks
 
 
-OrderT = TypeVar("OrderT", bound=Queued)
+OrderT = TypeVar("OrderT", bound=BookOrder)
 
 
-def place_of(order: Queued) -> tuple[int, int]:
+def show(order: BookOrder, market: Market, rests: bool) -> bool:
+    """Let the public book show what rests of an order; return whether that is another than before."""
+    now = (order.ticks, order.left) if rests and order.ticks is not None else None
+    if now == order.shown:
+        return False
+    side = market.bids if order.side == "buy" else market.asks
+    for shown, sign in ((order.shown, -1), (now, 1)):
+        if shown is not None:
+            market.host(side, shown[0], sign * shown[1], sign)
+    order.shown = now
+    return True
+
+
+def place_of(order: BookOrder) -> tuple[int, int]:
     """Return an order's place in the queue: the smaller, the sooner."""
     return -order.sign * (order.ticks or 0), order.rank
 
@@ -54,6 +105,20 @@ class Resting(Generic[OrderT]):
         """Return the order that is filled first."""
         orders = self._sides[side]
         return orders[0] if orders else None
+
+    def passed_by(self, trade: Trade) -> Iterator[tuple[OrderT, int, int]]:
+        """Yield the orders that a trade of the world beyond their price would have met first, with ticks and lots.
+
+        Each is to be filled so before the next one is asked for.
+        """
+        side, sign = ("buy", 1) if trade.side == "sell" else ("sell", -1)
+        lots = trade.lots
+        while lots and (order := self.best(side)) is not None and order.ticks is not None:
+            if sign * order.ticks <= sign * trade.ticks:
+                return
+            size = min(lots, order.left)
+            lots -= size
+            yield order, order.ticks, size
 
     def all(self, side: str) -> list[OrderT]:
         """Return the orders of a side, those that are filled first before the others."""

@@ -16,10 +16,10 @@ from decimal import Decimal
 from .accounts import Account
 from .instruments import Instrument
 from .ledger import decimal_of, fee_of, margin_of, text_of
-from .markets import Market, Trade, Trades, World
+from .markets import Market, Trades, World
 from .order_events import Event, Told, Touched
 from .orders import Unfit
-from .resting import Resting
+from .resting import Resting, show
 from .spread_markets import Spread, spread_of
 from .spread_orders import Leg, SpreadFill, SpreadOrder, spread_order_row, spread_trade_row
 
@@ -114,26 +114,15 @@ class SpreadEngine:
         printed, self._printed = self._printed, set()
         for sprdId, book in self._books.items():
             spread = spread_of(self._world, sprdId)
-            for trade in spread.trades:
-                if (sprdId, trade.tradeId) not in printed:
-                    self._pass(book, spread, trade)
+            for trade in [trade for trade in spread.trades if (sprdId, trade.tradeId) not in printed]:
+                for passed, ticks, lots in book.passed_by(trade):
+                    self._fill(passed, spread, ticks, lots, None)
             for side, other in (("buy", spread.market.asks), ("sell", spread.market.bids)):
                 while (order := book.best(side)) is not None and order.reaches(other.best):
                     lots = spread.market.take(other, order.left)
                     self._fill(order, spread, order.ticks or other.best, lots, None)
         if self.events:
             self.stepped()
-
-    def _pass(self, book: Resting[SpreadOrder], spread: Spread, trade: Trade) -> None:
-        """A trade of the world beyond the price of resting orders would have met them first."""
-        side, sign = ("buy", 1) if trade.side == "sell" else ("sell", -1)
-        lots = trade.lots
-        while lots and (order := book.best(side)) is not None and order.ticks is not None:
-            if sign * order.ticks <= sign * trade.ticks:
-                return
-            size = min(lots, order.left)
-            self._fill(order, spread, order.ticks, size, None)
-            lots -= size
 
     # ------------------------------------------------------------------ matching
 
@@ -246,16 +235,8 @@ class SpreadEngine:
 
     def _show(self, order: SpreadOrder) -> None:
         """Let the public book show what rests."""
-        market = spread_of(self._world, order.place.instId).market
-        side = market.bids if order.side == "buy" else market.asks
         rests = order.open and order.ticks is not None and order in self._book(order)
-        now = (order.ticks, order.left) if rests and order.ticks is not None else None
-        if now == order.shown:
-            return
-        for shown, sign in ((order.shown, -1), (now, 1)):
-            if shown is not None:
-                market.host(side, shown[0], sign * shown[1], sign)
-        order.shown = now
+        show(order, spread_of(self._world, order.place.instId).market, rests)
 
     def _tell(self, order: SpreadOrder, fill: SpreadFill | None = None, more: dict[str, str] | None = None) -> None:
         order.uTime = self._world.ts

@@ -12,7 +12,8 @@ from typing import Any
 
 from .accounts import Account
 from .ledger import Fill, text_of
-from .orders import OPEN, POST_ONLY
+from .orders import POST_ONLY
+from .resting import BookOrder
 from .spread_markets import SpreadInstrument
 
 __all__ = ["Leg", "SpreadFill", "SpreadOrder", "spread_order_row", "spread_trade_row"]
@@ -51,7 +52,7 @@ class SpreadFill:
 
 
 @dataclass(eq=False)
-class SpreadOrder:
+class SpreadOrder(BookOrder):
     """An order on a spread. Prices are ticks and sizes are lots, as in the spread's book."""
 
     account: Account
@@ -77,28 +78,9 @@ class SpreadOrder:
     shown: tuple[int, int] | None = None
 
     @property
-    def left(self) -> int:
-        """Lots that are still to be filled."""
-        return self.lots - self.filled
-
-    @property
-    def open(self) -> bool:
-        """It can still be filled."""
-        return self.state in OPEN
-
-    @property
-    def sign(self) -> int:
-        """1 for buy, -1 for sell."""
-        return 1 if self.side == "buy" else -1
-
-    @property
     def post_only(self) -> bool:
         """It never takes."""
         return self.ordType in POST_ONLY
-
-    def reaches(self, ticks: int) -> bool:
-        """Tell whether its limit allows a price."""
-        return self.ticks is None or self.sign * ticks <= self.sign * self.ticks
 
 
 def spread_order_row(order: SpreadOrder, fill: SpreadFill | None = None, more: Mapping[str, str] | None = None) -> Row:

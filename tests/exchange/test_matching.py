@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from okx_ws.exchange import Account, Position
-from okx_ws.exchange.orders import OPEN
+from okx_ws.exchange.resting import OPEN
 from tests.exchange.traders import NOW_MS, Still
 
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okx_ws.exchange import Account
-from okx_ws.exchange.orders import OPEN, order_row
+from okx_ws.exchange.orders import order_row
 from okx_ws.exchange.reserves import keep
+from okx_ws.exchange.resting import OPEN
 from okx_ws.exchange.spread_markets import spread_of
 from tests.exchange.traders import Still
 
