@@ -211,11 +211,10 @@ class MessageQueue:
             if item is None:  # out here, so that what a wait raises is not shown as raised "during" an IndexError
                 if deadline is None and timeout is not None:
                     deadline = time.monotonic() + timeout
-                item = self._wait(deadline)
+                self._wait(deadline)
+                continue
             if self._full:
                 self._make_room()
-            if item is None:
-                continue
             if type(item) is not bytes:
                 return item.item
             try:
@@ -262,19 +261,14 @@ class MessageQueue:
             self._room.notify_all()
         self._reports.resume()
 
-    def _wait(self, deadline: float | None) -> Any:
+    def _wait(self, deadline: float | None) -> None:
+        """Wait until there may be something to take; raise `queue.Empty` at `deadline`, or why nothing will come."""
         if deadline is None or deadline > time.monotonic():
             self._reports.check_may_block()
         with self._ready:
             self._waiting += 1
             try:
-                while True:
-                    if self._attention:
-                        return None  # what comes next has something before it: see `take`
-                    try:
-                        return self._take_next()
-                    except IndexError:
-                        pass
+                while not (self._items or self._attention):
                     if self._ended is not None:
                         raise copy_of(self._ended)
                     left = SLICE_S if deadline is None else deadline - time.monotonic()

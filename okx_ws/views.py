@@ -146,8 +146,8 @@ class Views(Subscribing):
 
     def _tell_views(self, event: Event) -> None:
         """Let the views know of an acknowledgement, on the link's thread."""
-        if event.type == "subscribed":
-            for view in self._live_views.values():
-                for live in view.streams:
-                    if live.arg == event.arg:
-                        live.call_soon(view.subscribed)
+        if event.type != "subscribed":
+            return
+        for view in self._live_views.values():
+            for live in [live for live in view.streams if live.arg == event.arg]:
+                live.call_soon(view.subscribed)
