@@ -333,16 +333,20 @@ class FrameReader(DispatcherBase):
             self._hand_on([message], kind)
 
     def _hand_on(self, payloads: list[bytes], kind: int) -> None:
-        """Hand messages on; of texts, those before one that is no UTF-8 are handed on first."""
+        """Hand messages on."""
         if kind == TEXT and not all(map(bytes.isascii, payloads)):
-            for index, payload in enumerate(payloads):
-                try:
-                    str(payload, "utf-8")
-                except UnicodeDecodeError as exc:
-                    if index:
-                        self._owner.received(payloads[:index])
-                    raise ProtocolError(f"a text message is not UTF-8: {exc.reason} at byte {exc.start}", 1007) from exc
+            self._prove_utf8(payloads)
         self._owner.received(payloads)
+
+    def _prove_utf8(self, payloads: list[bytes]) -> None:
+        """Raise if one of these texts is no UTF-8; those before it are handed on first."""
+        for index, payload in enumerate(payloads):
+            try:
+                str(payload, "utf-8")
+            except UnicodeDecodeError as exc:
+                if index:
+                    self._owner.received(payloads[:index])
+                raise ProtocolError(f"a text message is not UTF-8: {exc.reason} at byte {exc.start}", 1007) from exc
 
     def _closed(self, body: bytes) -> Loss:
         if not body:
