@@ -1,4 +1,9 @@
-"""`Manager`: owns the lines, the queues and the handlers, and wires them together; knows no protocol."""
+"""`Manager`: owns the lines, the queues and the handlers, and wires them together; knows no protocol.
+
+Law. It owns objects, never their states: how a link, a queue or a handler stands, that one says itself. Locks are taken
+in the order manager, endpoint, queue; no user code runs under one. Its methods are in parts, a file each, which share
+what `Wiring` names: `Subscribing`, `Views`, `Reading`, `Trading`, `Safeguards`, `Closing`.
+"""
 
 from __future__ import annotations
 

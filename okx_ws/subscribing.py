@@ -1,4 +1,8 @@
-"""`Subscribing`: the part of `Manager` that subscribes, unsubscribes, and registers handlers."""
+"""`Subscribing`: the part of `Manager` that subscribes, unsubscribes, and registers handlers.
+
+Law. Nothing here waits for the network. What cannot be right is refused before anything is changed; what is subscribed
+together is handed to its endpoint all at once, under the manager's lock; what that brings about is told outside it.
+"""
 
 from __future__ import annotations
 

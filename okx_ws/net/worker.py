@@ -1,4 +1,8 @@
-"""`RestWorker`: the one thread for all REST in the background."""
+"""`RestWorker`: the one thread for all REST in the background.
+
+Law. It runs one job at a time, each no sooner than it was asked for, and none once it was stopped. What a job raises
+costs that job alone.
+"""
 
 from __future__ import annotations
 
