@@ -21,6 +21,7 @@ from okx_ws import (
     subscribing,
 )
 from okx_ws.exchange import LocalExchange
+from okx_ws.protocol import login
 from tests.protocol.test_book import row
 from tests.watch import Watch, eventually
 from tests.web import http
@@ -391,8 +392,9 @@ def test_a_snapshot_before_the_acknowledgement_counts_once_the_next_message_foll
 
 
 @pytest.mark.parametrize("code", ["50011", "60014", "64007"])
-def test_a_resubscribe_that_is_refused_for_now_is_tried_again(code, talk):
+def test_a_resubscribe_that_is_refused_for_now_is_tried_again(code, talk, monkeypatch):
     """Acceptance 58."""
+    monkeypatch.setattr(login, "RETRY_FIRST_S", 0.1)
     told, _, watch, book = talk
     told.send(update(seqId=21, prevSeqId=20))
 

@@ -643,8 +643,9 @@ def test_rest_that_answers_nonsense_proves_nothing(desk, ws, monkeypatch):
     assert view.open() == () and len(desk.asked) == 3
 
 
-def test_rest_that_cannot_be_reached_is_named(peer, connect):
+def test_rest_that_cannot_be_reached_is_named(peer, connect, monkeypatch):
     """Time-out with the reason."""
+    monkeypatch.setattr(orders_keeper, "QUESTION_S", 0.5)
     made = Desk(peer)
     ws = connect(urls={**made.urls, "rest": "http://127.0.0.1:9"}, **KEY)
     view = ws.orders()
