@@ -36,6 +36,13 @@ def positive(name: str, value: Any, *, zero: bool = False) -> float:
     return float(value)
 
 
+def seconds(name: str, value: Any) -> float:
+    """Return `value` if it is a number of seconds to wait; less than 0 is none. Raise `UsageError` otherwise."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or value != value:
+        raise UsageError(f"{name} must be a number of seconds, or None to wait as long as it takes, not {value!r}")
+    return value
+
+
 def whole(name: str, value: Any, least: int = 1) -> int:
     """Return `value` if it is an int of at least `least`; raise `UsageError` otherwise."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:

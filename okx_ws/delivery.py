@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from .backlog import BACKLOGS, Own
-from .config import Settings
+from .config import Settings, seconds
 from .errors import ManagerClosed, OkxWsError, QueueOverflow, copy_of
 from .losses import arg_of, now_ms
 from .protocol import codec, gaps
@@ -210,7 +210,7 @@ class MessageQueue:
                     pass
             if item is None:  # out here, so that what a wait raises is not shown as raised "during" an IndexError
                 if deadline is None and timeout is not None:
-                    deadline = time.monotonic() + timeout
+                    deadline = time.monotonic() + seconds("timeout", timeout)
                 self._wait(deadline)
                 continue
             if self._full:

@@ -112,7 +112,8 @@ def login_needed(channel: str, endpoint: str) -> bool:
         return True
     if endpoint == "public":
         return channel in LOGIN_ON_PUBLIC
-    return not ("candle" in channel or channel.startswith(PUBLIC_ON_BUSINESS))
+    # A channel of /public is nobody's own data: a key would not help, and OKX will say what is wrong (60018).
+    return not ("candle" in channel or channel.startswith(PUBLIC_ON_BUSINESS + PUBLIC_PREFIXES))
 
 
 def resolve_urls(
@@ -150,7 +151,15 @@ def _checked(urls: Any) -> dict[str, str]:
         if name not in (*ENDPOINTS, "rest"):
             raise UsageError(f"urls has no place for {name!r}; it takes {', '.join(ENDPOINTS)} and rest")
         check_url(f"urls[{name!r}]", url, ("http", "https") if name == "rest" else ("ws", "wss"))
+        if uses_8443(url):
+            raise UsageError(f"urls[{name!r}]: OKX has closed port 8443; without it this address works: {url!r}")
     return dict(urls)
+
+
+def uses_8443(url: str) -> bool:
+    """Tell whether this is one of OKX's own hosts, on the port that it closed on 31 October 2026."""
+    parts = urlsplit(url)
+    return parts.port == 8443 and str(parts.hostname).endswith(".okx.com")
 
 
 def check_url(name: str, url: Any, schemes: tuple[str, ...]) -> None:

@@ -12,11 +12,10 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from . import process
 from .callbacks import CALLBACKS, Callback, Callbacks
-from .endpoints import ENDPOINTS, check_url, endpoint_of
+from .endpoints import ENDPOINTS, check_url, endpoint_of, uses_8443
 from .errors import ConnectionLost, ManagerClosed, UsageError, copy_of
 from .handlers import EventSink
 from .manager import Manager
@@ -175,8 +174,7 @@ class OkxWebSocketManager(Manager):
     @url.setter
     def url(self, url: str) -> None:
         check_url("url", url, ("ws", "wss"))
-        parts = urlsplit(url)
-        if parts.port == 8443 and str(parts.hostname).endswith(".okx.com"):
+        if uses_8443(url):
             log.warning("OKX has closed port 8443 (31 October 2026): %s is used without it", url)
             url = url.replace(":8443", "", 1)
         if self._lines:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
+from .config import seconds
 from .delivery import SLICE_S, MessageQueue
 from .errors import AckTimeout, ManagerClosed, OkxWsError, UsageError, copy_of
 from .net.lines import Lines
@@ -151,7 +152,7 @@ class Subscription:
             UsageError: It was unsubscribed; or called on a link's own thread, which would wait for itself.
         """
         self._manager.check_may_block()
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + seconds("timeout", timeout)
         lines = self.lines
         with lines.changed:
             while (state := self.state) != "active":

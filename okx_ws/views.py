@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .account_view import SNAPSHOT_S, AccountView
@@ -51,7 +51,7 @@ class Views(Subscribing):
         if max_silence is not None:
             positive("max_silence", max_silence)
         view: AccountView = self._keep_view(
-            "account",
+            {"channel": "account"},
             lambda: AccountView(self, self._settings, self._reporter),
             on_update and (on_update,),
             max_silence,
@@ -94,7 +94,7 @@ class Views(Subscribing):
         narrow = {name: value for name, value in (("instFamily", instFamily), ("instId", instId)) if value is not None}
         arg = check_arg({"channel": "orders", "instType": instType, **narrow})
         view: OrdersView = self._keep_view(
-            str(sorted(arg.items())),
+            arg,
             lambda: OrdersView(self, self._settings, self._reporter, arg, self._rest, self._worker),
             on_update and (on_update, dedupe),
         )
@@ -102,15 +102,15 @@ class Views(Subscribing):
 
     def _keep_view(
         self,
-        key: str,
+        arg: Mapping[str, str],
         make: Callable[[], LiveView],
         handler: tuple[Any, ...] | None,
         max_silence: float | None = None,
         snapshot_s: float | None = None,
     ) -> Any:
-        """Return the view of this key; make and subscribe it, if there is none that is of use."""
-        where = endpoint_of("orders")
-        self._check_login(where, {"channel": "orders"})
+        """Return the view of this arg; make and subscribe it, if there is none that is of use."""
+        where, key = endpoint_of(arg["channel"]), str(sorted(arg.items()))
+        self._check_login(where, arg)
         self._check_open()
         with self._manager_lock:
             self._check_open()

@@ -71,6 +71,14 @@ def test_a_subscription_with_its_own_queue(ws):
         mine.get()
 
 
+def test_a_time_that_is_none_is_refused_and_one_that_is_over_is_not(ws):
+    """Users compute it: `deadline - time.monotonic()` may be less than 0."""
+    with pytest.raises(UsageError, match="timeout must be a number of seconds"):
+        ws.subscribe("trades", instId="BTC-USDT").wait("10")
+    with pytest.raises(queue.Empty):
+        ws.subscribe("trades", instId="BTC-USDT", queue=True).get(timeout=-1)
+
+
 def test_a_subscription_without_a_queue_says_how_to_get_one(ws):
     """A clear error, not an empty wait."""
     with pytest.raises(UsageError, match="queue=True"):
@@ -317,6 +325,9 @@ def test_on_the_links_thread_waiting_is_refused_at_once_and_the_rest_allowed(ws)
         (lambda ws: ws.subscribe("account", extraParams={"a": object()}), "extraParams"),
         (lambda ws: ws.on_event(None), "callable"),
         (lambda ws: ws.close(timeout="soon"), "timeout"),
+        (lambda ws: ws.get(timeout="1"), "timeout must be a number of seconds, or None"),
+        (lambda ws: ws.get(timeout=float("nan")), "timeout must be a number"),
+        (lambda ws: next(ws.messages(True)), "timeout must be a number"),
     ],
 )
 def test_bad_calls_are_refused_at_once_with_nothing_half_done(call, named, ws):

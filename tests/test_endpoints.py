@@ -2,6 +2,7 @@
 
 import pytest
 
+from okx_ws import UsageError
 from okx_ws.endpoints import endpoint_of, login_needed, resolve_urls
 from okx_ws.exchange.rules import BARS, RULES, rule_of
 
@@ -35,6 +36,19 @@ def test_single_addresses_can_be_replaced():
     """A colo host, a proxy, the local exchange."""
     urls = resolve_urls("global", False, {"public": "ws://127.0.0.1:8080/x"})
     assert urls["public"] == "ws://127.0.0.1:8080/x" and urls["private"] == "wss://ws.okx.com/ws/v5/private"
+
+
+def test_an_address_with_the_port_that_is_gone_is_refused():
+    """It would be tried for ever; of another host, nobody knows."""
+    with pytest.raises(UsageError, match="closed port 8443.*'wss://ws.okx.com:8443/ws/v5/public'"):
+        resolve_urls("global", False, {"public": "wss://ws.okx.com:8443/ws/v5/public"})
+    assert resolve_urls("global", False, {"public": "wss://colo.example:8443/x"})["public"].endswith(":8443/x")
+
+
+def test_a_public_channel_on_the_wrong_endpoint_does_not_ask_for_a_key():
+    """OKX says what is wrong there (60018); a key would not help."""
+    assert not login_needed("tickers", "business") and not login_needed("books", "business")
+    assert login_needed("orders-algo", "business") and login_needed("economic-calendar", "business")
 
 
 @pytest.mark.parametrize("channel", sorted(RULES))

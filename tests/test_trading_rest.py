@@ -89,7 +89,7 @@ def test_an_instrument_without_a_code_is_an_error_that_shows_the_way_out(trade, 
     with pytest.raises(UsageError, match="lists no ETH-USDT-SWAP"):
         ws.place_order(**{**SWAP, "instId": "ETH-USDT-SWAP"})
     assert isinstance(ws.place_order_nowait(**SWAP).exception(5), UsageError)
-    with pytest.raises(UsageError, match="does not tell its instType"):
+    with pytest.raises(UsageError, match="not written like OKX's instIds .BTC-USDT, BTC-USDT-SWAP.*instIdCode"):
         ws.place_order(**{**SWAP, "instId": "SOMETHING"})
     assert len(rest.asked) == 1
     monkeypatch.setattr(instruments, "MISSING_S", 0.0)

@@ -167,8 +167,8 @@ def test_a_view_that_cannot_be_is_refused(call, ws):
 def test_a_view_needs_a_key(desk, connect):
     """Acceptance 19: at once, and nothing is opened."""
     ws = connect(urls=desk.urls)
-    for call in (ws.account, ws.orders):
-        with pytest.raises(UsageError, match="needs a login"):
+    for call, named in ((ws.account, "account"), (ws.orders, "orders")):
+        with pytest.raises(UsageError, match=f"^{named} needs a login"):
             call()
     assert desk.server.connections == 0
 

@@ -60,6 +60,7 @@ class LocalExchange(Directed):
         close_failed_logins: Close with 4001 after a login that failed.
 
     Raises:
+        ValueError: A speed that is none, or two accounts with one apiKey.
         OSError: From `start`, if a port cannot be had.
     """
 
@@ -83,6 +84,8 @@ class LocalExchange(Directed):
             raise ValueError(f"speed must be more than 0, not {speed!r}")
         self._host, self._tls = host, tls
         self.accounts = accounts if accounts is not None else [Account(demo=demo)]
+        if len({account.apiKey for account in self.accounts}) < len(self.accounts):
+            raise ValueError("two accounts have one apiKey: give each a key of its own, Account(apiKey=…)")
         #: Seconds added to the server's own clock.
         self.clock_skew_s = 0.0
         now_ms = time.time_ns() // 1_000_000
@@ -128,7 +131,13 @@ class LocalExchange(Directed):
 
     @property
     def urls(self) -> dict[str, str]:
-        """The addresses, as a client's `urls` wants them."""
+        """The addresses, as a client's `urls` wants them.
+
+        Raises:
+            RuntimeError: Its ports are not known yet: it does not run.
+        """
+        if not self._serving.door.port or not self._serving.rest_door.port:
+            raise RuntimeError("the exchange does not run yet: `with` or start() opens its ports")
         ws, http = ("wss", "https") if self._tls else ("ws", "http")
         found = {endpoint: f"{ws}://{self._host}:{self._serving.door.port}{path}" for path, endpoint in PATHS.items()}
         return {**found, "rest": f"{http}://{self._host}:{self._serving.rest_door.port}"}

@@ -312,7 +312,10 @@ def instType_of(instId: str) -> tuple[str, str | None]:
             return ("SWAP", None) if parts[2] == "SWAP" else ("FUTURES", None)
         if len(parts) == 5 and parts[4] in ("C", "P"):
             return "OPTION", "-".join(parts[:2])
-    raise UsageError(f"{instId!r} does not tell its instType: give the instIdCode, which ws.rest.instruments lists")
+    raise UsageError(
+        f"{instId!r} is not written like OKX's instIds (BTC-USDT, BTC-USDT-SWAP, BTC-USD-261225, BTC-USD-261225-90000-C):"
+        " if it is right, give the instIdCode, which ws.rest.instruments lists"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- limits

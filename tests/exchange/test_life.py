@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from okx_ws.exchange import LocalExchange
+from okx_ws.exchange import Account, LocalExchange
 from tests.exchange.client import get, talk
 from tests.watch import eventually
 
@@ -21,6 +21,18 @@ def test_starting_twice_is_starting_once(exchange):
         assert same is exchange and exchange.urls == urls
         with talk(exchange) as client:
             assert client.ask("ping") == "pong"
+
+
+def test_before_it_runs_it_has_no_addresses_and_says_so():
+    """A port of 0 would be refused as an address, far from the cause."""
+    with pytest.raises(RuntimeError, match="does not run yet.*start"):
+        LocalExchange().urls  # noqa: B018
+
+
+def test_two_accounts_cannot_share_a_key():
+    """One of them would be out of reach, and nobody would know."""
+    with pytest.raises(ValueError, match="two accounts have one apiKey.*Account.apiKey"):
+        LocalExchange(accounts=[Account(), Account(uid="2")])
 
 
 def test_a_stopped_exchange_says_that_it_runs_once(exchange):
