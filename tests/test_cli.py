@@ -206,11 +206,11 @@ def test_exchange_shows_what_happens_and_which_faults_strike(connect):
     _, rest = process.communicate(timeout=10)
     assert process.returncode == 0 and "1 strikes of faults" in rest and "\x1b" not in "".join(lines)
     for expected in (
-        r"^\d\d:\d\d:\d\d\.\d{3} connected    public   [0-9a-f]{8}$",
-        r"subscribe    public   [0-9a-f]{8} tickers BTC-USDT$",
-        r"refused      public   [0-9a-f]{8} 60018 Wrong URL or channel:tickers, instId:NO-SUCH doesn't exist",
-        r"rest         rest              GET /api/v5/public/instruments\?instType=SPOT → 200 0$",
-        r"fault        public   [0-9a-f]{8} drop: 1 connections$",
+        r"^\d\d:\d\d:\d\d\.\d{3} connected          public   [0-9a-f]{8}$",
+        r"subscribe          public   [0-9a-f]{8} tickers BTC-USDT$",
+        r"refused            public   [0-9a-f]{8} 60018 Wrong URL or channel:tickers, instId:NO-SUCH doesn't exist",
+        r"rest               rest              GET /api/v5/public/instruments\?instType=SPOT → 200 0$",
+        r"fault              public   [0-9a-f]{8} drop: 1 connections$",
     ):
         assert any(re.search(expected, line) for line in lines), (expected, lines)
 

@@ -105,9 +105,9 @@ def serve(local: LocalExchange) -> None:
     """Say where it is, and wait for Ctrl-C."""
     try:
         for name, url in local.urls.items():
-            click.echo(f"{name:<9} {url}")
+            click.echo(f"{name:<10} {url}")
         for name, value in {**local.credentials, **(local.sslopt or {})}.items():
-            click.echo(f"{name:<9} {value}")
+            click.echo(f"{name:<10} {value}")
         click.echo("Ctrl-C ends it.", err=True)
         ended = threading.Event()
         while not ended.wait(1.0):  # in slices, since Windows does not let Ctrl-C end a longer wait
@@ -131,6 +131,6 @@ class Shown:
         where = f"{happening.endpoint:<8} {happening.connId:<8}"
         line = Text()
         line.append(f"{clock}.{happening.at_ms % 1000:03d} ", style="dim")
-        line.append(f"{happening.kind:<13}", style=STYLES.get(happening.kind, ""))
+        line.append(f"{happening.kind:<18} ", style=STYLES.get(happening.kind, ""))
         line.append(f"{where} {happening.text}".rstrip())
         self._console.print(line)

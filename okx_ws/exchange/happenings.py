@@ -24,7 +24,7 @@ class Happening:
     Attributes:
         at_ms: When, Unix ms.
         kind: ``connected``, ``disconnected``, ``login``, ``subscribe``, ``unsubscribe``, ``refused``, ``notice``,
-            ``rest`` or ``fault``.
+            ``rest``, ``fault``, or the name of another event of OKX's (``channel-conn-count``).
         endpoint: Where; ``rest`` for REST, empty if everywhere.
         connId: On which connection; empty if on none.
         text: What.

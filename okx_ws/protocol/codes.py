@@ -89,9 +89,9 @@ REMEDIES = {
     "60011": "this channel needs a login: pass apiKey, secretKey and passphrase",
     "60012": "OKX could not read the request",
     "60014": "too many requests: subscribe many args in one call",
-    "60018": "check the channel's spelling, its endpoint, that no field is missing or misspelt (orders and positions want"
-    " an instType), and that the instrument exists and is not expired (index channels want the index, BTC-USDT, not"
-    " BTC-USDT-SWAP)",
+    "60018": "check the channel's spelling, its endpoint, that no field is missing or misspelt (orders and positions"
+    " want an instType), and that the instrument exists and is not expired (index channels want the index, BTC-USDT,"
+    " not BTC-USDT-SWAP)",
     "60024": "check the passphrase: it is the one chosen when the key was made, not the account's password",
     "60032": "a good key gets this on the wrong host: it may belong to another region, or to demo instead of live",
     "64000": "use instFamily instead of uly",

@@ -313,8 +313,8 @@ def instType_of(instId: str) -> tuple[str, str | None]:
         if len(parts) == 5 and parts[4] in ("C", "P"):
             return "OPTION", "-".join(parts[:2])
     raise UsageError(
-        f"{instId!r} is not written like OKX's instIds (BTC-USDT, BTC-USDT-SWAP, BTC-USD-261225, BTC-USD-261225-90000-C):"
-        " if it is right, give the instIdCode, which ws.rest.instruments lists"
+        f"{instId!r} is not written like OKX's instIds (BTC-USDT, BTC-USDT-SWAP, BTC-USD-261225,"
+        " BTC-USD-261225-90000-C): if it is right, give the instIdCode, which ws.rest.instruments lists"
     )
 
 
