@@ -57,7 +57,8 @@ class Safeguards(Wiring):
 
         Raises:
             RestError, ConnectionLost: It could not be armed or ended; an older setting stands, and is renewed.
-            UsageError, ManagerClosed: See the class.
+            UsageError: There is no key, or a parameter is wrong; or called on a link's own thread.
+            ManagerClosed: The manager is closed.
         """
         checked, patience = check_seconds(seconds), positive("timeout", timeout)
         pattern, meant = PATTERNS["tag"]

@@ -125,6 +125,18 @@ def test_a_rest_that_fails_slows_polling_down_and_ends_nothing(connect):
         assert message["data"][0]["instId"] == "BTC-USDT" and time.monotonic() - start > 1.5
 
 
+def test_a_full_queue_is_not_filled_further(connect):
+    """Acceptance 88: who asked for a bound of memory (policy "block") has it while states are polled, too."""
+    with LocalExchange() as exchange:
+        ws = connect(exchange, fallback_after=0.1, overflow="block", queue_size=2, block_timeout=0.3)
+        watch = Watch(ws)
+        ws.subscribe("tickers", instId="BTC-USDT")
+        watch.wait("disconnected")
+        held = ws.msgQueue.qsize()
+        eventually(lambda: sum(target.startswith("GET /api/v5/market/ticker") for target in exchange.rest.requests) > 2)
+        assert ws.msgQueue.qsize() == held
+
+
 class Outage:
     """A link that is cut once each of its subscriptions has had a message; and a scripted REST, with what was asked."""
 
@@ -311,7 +323,7 @@ def bar(start, volume, confirm="0"):
 
 
 def test_an_open_bar_only_grows():
-    """A REST that lags tells what was before: no bar shrinks, none opens again."""
+    """Acceptance 88: a REST that lags tells what was before: no bar shrinks, none opens again, none older is told."""
     arg = {"channel": "candle1m", "instId": "BTC-USDT"}
     t = 1700000040000
     one = Polled(arg, json.dumps({"arg": arg, "data": [bar(t, "5")]}, separators=(",", ":")).encode())

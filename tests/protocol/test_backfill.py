@@ -249,6 +249,17 @@ def test_the_bar_that_closed_in_the_hole_is_awaited_where_rest_lags():
     assert repair.next_ask() is None and len(repair.messages()) == 1 and repair.missing() == ""
 
 
+def test_a_bar_that_rest_told_before_the_stream_comes_once():
+    """Acceptance 87: REST was quicker than the first live message; one that comes too late to follow is a gap."""
+    repair = candles(candle(10 * MINUTE))
+    assert run(repair, Bars([n * MINUTE for n in range(5, 14)])) == [11 * MINUTE, 12 * MINUTE]
+    assert repair.place_of(push(CANDLES, candle(12 * MINUTE))) == "known"
+    assert repair.place_of(push(CANDLES, candle(11 * MINUTE, "0"))) == "known", "it is closed: it does not open again"
+    assert repair.place_of(push(CANDLES, candle(13 * MINUTE, "0"))) == "next"
+    assert repair.place_of(push(CANDLES, candle(12 * MINUTE), candle(13 * MINUTE, "0"))) == "next"
+    assert repair.place_of(push(CANDLES, candle(14 * MINUTE, "0"))) == "gap"
+
+
 def test_bars_that_do_not_exist_are_asked_for_twice_and_then_believed():
     """An instrument that was suspended has none."""
     repair = candles(candle(10 * MINUTE, "0"), candle(20 * MINUTE, "0"))
