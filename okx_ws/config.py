@@ -7,6 +7,7 @@ Times are seconds, sizes are bytes; a name says its unit where it could be doubt
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import math
 import os
@@ -51,9 +52,23 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 
 def check_callable(name: str, value: Any, *, optional: bool = False) -> None:
-    """Raise `UsageError` unless `value` can be called, or is None where that is allowed."""
+    """Raise `UsageError` unless `value` can be called and does something then, or is None where that is allowed."""
     if not callable(value) and not (optional and value is None):
         raise UsageError(f"{name} must be callable, not {value!r}")
+    if is_coroutine(value):
+        raise UsageError(
+            f"{name} must be an ordinary function: nothing here awaits the coroutine of {value!r}"
+            " (to reach an event loop of yours, call its call_soon_threadsafe)"
+        )
+
+
+def is_coroutine(value: Any) -> bool:
+    """Tell whether a call of this only makes a coroutine; never raises, whatever the object is."""
+    try:
+        called = getattr(type(value), "__call__", None)
+        return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(called)
+    except Exception:  # an attribute that raises
+        return False
 
 
 #: What to do about a login that is needed and cannot be made.

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from .config import Limits, positive
 from .delivery import SLICE_S
-from .errors import ExchangeError, ManagerClosed, OkxWsError, OutcomeUnknown, UsageError
+from .errors import ConnectionLost, ExchangeError, ManagerClosed, OkxWsError, OutcomeUnknown, UsageError
 from .net.instruments import Instruments
 from .net.lines import Lines
 from .net.rest_client import RestClient
@@ -233,12 +233,23 @@ class OrderEntry:
             value: Any = self._value(request, outcome)
         except OutcomeUnknown as exc:
             value = self._unknown(request, exc, sent_at)
+        except ConnectionLost as exc:
+            value = ConnectionLost(f"{exc}{self._why_unsent(request.endpoint)}")
         except OkxWsError as exc:
             value = exc
         except Exception as exc:  # a bug of ours must cost a call, not the link: others wait for their replies
             log.exception("the reply to %s could not be read", request.word)
             value = self._unknown(request, OutcomeUnknown(f"the reply could not be read: {exc!r}"), sent_at)
         self._finish(future, value)
+
+    def _why_unsent(self, endpoint: str) -> str:
+        """Return why a call was never sent, if that is not said already."""
+        lines = next((lines for lines in self._host.all_lines() if lines.endpoint == endpoint), None)
+        if lines is None or lines.failure is not None:
+            return ""
+        if not lines.up:
+            return f": there is no {endpoint} link ({lines.last_error or 'not connected yet'})"
+        return ": no room within OKX's limits" if lines.logged_in else f": the {endpoint} link is not logged in"
 
     def _value(self, request: Request, outcome: Outcome) -> Any:
         if isinstance(outcome, ExchangeError) and outcome.code in UNKNOWN_CODES:

@@ -1,5 +1,6 @@
 """Subscribing and consuming through the public interface: queues, handlers, patterns, events, from every thread."""
 
+import functools
 import queue
 import threading
 
@@ -294,6 +295,15 @@ def test_on_the_links_thread_waiting_is_refused_at_once_and_the_rest_allowed(ws)
 # ---------------------------------------------------------------------- what cannot be right
 
 
+async def forgotten(message):
+    """Nobody would await it."""
+
+
+class Forgetful:
+    async def __call__(self, event):
+        """Nor this."""
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [
@@ -318,6 +328,13 @@ def test_on_the_links_thread_waiting_is_refused_at_once_and_the_rest_allowed(ws)
         (lambda ws: ws.subscribe([BTC, {"channel": "tickers", "instId": 5}]), "instId"),
         (lambda ws: ws.on("", print), "channel_pattern"),
         (lambda ws: ws.on("x", "print"), "callable"),
+        (
+            lambda ws: ws.subscribe("trades", instId="BTC-USDT", handler=forgotten),
+            "handler must be an ordinary function",
+        ),
+        (lambda ws: ws.on("x", functools.partial(forgotten)), "nothing here awaits"),
+        (lambda ws: ws.on_event(Forgetful()), "nothing here awaits"),
+        (lambda ws: ws.order_book("BTC-USDT", on_update=forgotten), "on_update must be an ordinary function"),
         (lambda ws: ws.on("trades", print, inst_id="BTC-USDT"), "instId, not inst_id"),
         (lambda ws: ws.on("trades", print, instId=5), "instId"),
         (lambda ws: ws.wait_for("trades", 1, instid="BTC-USDT"), "instId, not instid"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import ssl
 import time
@@ -25,7 +26,7 @@ from requests.adapters import HTTPAdapter
 
 from .proxy import is_loopback
 
-__all__ = ["FAILURES", "Lane", "cleaned", "is_unsent"]
+__all__ = ["FAILURES", "Lane", "cleaned", "is_unsent", "told"]
 
 #: Connecting takes at most this long, for each address of the host; so does any silence within an answer.
 CONNECT_S = 2.0
@@ -159,6 +160,19 @@ class Lane:
                 if len(payload) > MAX_ANSWER_BYTES:
                     raise OSError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
             return answer.status_code, bytes(payload)
+
+
+#: How urllib3 begins what it says of a connection.
+CONNECTION = re.compile(r"\w+\(host='(?P<host>[^']*)', port=(?P<port>\d+)\): (?P<why>.*)", re.DOTALL)
+
+
+def told(exc: Exception) -> str:
+    """Return what an error says, without the layers that it has come through."""
+    inner = getattr(exc.args[0] if exc.args else None, "reason", None) or exc
+    if isinstance(inner, urllib3.exceptions.ProxyError):
+        return f"the proxy cannot be used: {told(inner.original_error)}"
+    found = CONNECTION.fullmatch(str(inner))
+    return f"{found['host']} port {found['port']}: {found['why']}" if found is not None else str(inner)
 
 
 def cleaned(exc: Exception, text: str) -> Exception:

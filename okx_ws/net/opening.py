@@ -6,16 +6,18 @@ nothing open.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from ..config import Limits, Settings
 from ..protocol.budget import ConnectBudget
 from .dial import open_tcp, resolve
-from .poller import Poller, Waker
-from .proxy import open_tunnel, proxy_for
+from .poller import Poller, Waker, WireError
+from .proxy import Proxy, open_tunnel, proxy_for
 from .wire import Wire
 
 __all__ = ["open_wire"]
@@ -43,12 +45,14 @@ def open_wire(url: str, settings: Settings, poller: Poller, waker: Waker) -> Wir
     deadline = time.monotonic() + settings.connect_timeout
     proxy = proxy_for(url, settings.proxy)
     first = (host, port) if proxy is None else (proxy.host, proxy.port)
-    addresses = resolve(*first, poller, waker, deadline)
+    with _toward(proxy):
+        addresses = resolve(*first, poller, waker, deadline)
     target = host
     if proxy is not None and proxy.scheme == "socks5":
         target = resolve(host, port, poller, waker, deadline)[0][4][0]
     deadline += wait_for_place(host, port, settings.limits, poller, waker)
-    sock = open_tcp(addresses, poller, waker, deadline)
+    with _toward(proxy):
+        sock = open_tcp(addresses, poller, waker, deadline)
     wire = Wire(sock, poller, waker, settings.write_timeout)
     try:
         wire.deadline = deadline
@@ -60,6 +64,17 @@ def open_wire(url: str, settings: Settings, poller: Poller, waker: Waker) -> Wir
         wire.close()
         raise
     return wire
+
+
+@contextlib.contextmanager
+def _toward(proxy: Proxy | None) -> Iterator[None]:
+    """Say of what fails on the way to a proxy that it does: its address is not the one that users have in mind."""
+    try:
+        yield
+    except WireError as exc:
+        if proxy is None:
+            raise
+        raise WireError(f"the proxy cannot be reached: {exc}") from exc
 
 
 def wait_for_place(host: str, port: int, limits: Limits, poller: Poller, waker: Waker) -> float:

@@ -73,15 +73,17 @@ class RestTransport:
         sent = headers or {}
         started = time.monotonic()
         failure: Exception | None = None
+        told = ""
         try:
             with self._lane(http.Lane) as lane:
                 status, payload = lane.exchange(method, self.url + target, until, sent, body)
         except http.FAILURES as exc:
             failure = http.cleaned(exc, self._clean(str(exc), sent))
+            told = self._clean(http.told(exc), sent)
         if failure is not None:
             log.debug("%s %s: %s", method, target, failure)
             # Raised out here: within, Python would chain the original one.
-            raise ConnectionLost(f"REST {path}: {failure}") from failure
+            raise ConnectionLost(f"REST {path}: {told}") from failure
         log.debug("%s %s: HTTP %d, %d bytes, %.3f s", method, target, status, len(payload), time.monotonic() - started)
         return read_answer(status, payload, path, partial(self._clean, headers=sent))
 

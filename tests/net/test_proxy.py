@@ -102,6 +102,15 @@ def test_a_proxy_that_cannot_reach_the_exchange_is_told(door, proxies, connect):
         ws.subscribe([ARG])[0].wait(10)
 
 
+def test_a_proxy_that_is_down_is_named_as_what_is(connect):
+    """Its address is not the one that a user looks for; the same over REST."""
+    ws = connect(urls={"public": "ws://127.0.0.1:1/"}, proxy=f"http://127.0.0.1:{free_port()}", reconnect=False)
+    with pytest.raises(ConnectionLost, match="the proxy cannot be reached: 127.0.0.1 port .*refused"):
+        ws.subscribe([ARG])[0].wait(10)
+    with pytest.raises(ConnectionLost, match="the proxy cannot be used: 127.0.0.1 port .*refused"):
+        ws.rest.server_time(timeout=0.5)
+
+
 def tunnel(answer):
     """Return a script: a proxy that answers CONNECT like this, and is then the server itself."""
 

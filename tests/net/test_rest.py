@@ -10,7 +10,7 @@ import responses
 import trustme
 
 from okx_ws import ConnectionLost, RestError
-from okx_ws.net.rest import RestTransport
+from okx_ws.net.rest import RestTransport, is_unsent
 from tests.web import GOOD, http, mute
 
 TIME = "https://rest.invalid/api/v5/public/time"
@@ -64,6 +64,22 @@ def test_no_answer_is_a_lost_connection(fault, transport):
     with pytest.raises(ConnectionLost, match=str(fault)) as caught:
         transport.server_time_s()
     assert type(caught.value.__cause__) is type(fault)
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("127.0.0.1:1", "127.0.0.1 port 1: .*refused"),
+        ("no-such-host.invalid:80", "no-such-host.invalid port 80: .*no-such-host.invalid"),
+    ],
+)
+def test_who_cannot_be_reached_is_told_in_few_words(where, told):
+    """Without the layers of requests, which bury it; what is certain (it was not sent) is still known."""
+    one = RestTransport(f"http://{where}", ssl.create_default_context())
+    with pytest.raises(ConnectionLost, match=f"^REST {PATH}: {told}") as caught:
+        one.ask("GET", PATH, time.monotonic() + 2)
+    assert "Pool" not in str(caught.value) and "retries" not in str(caught.value) and is_unsent(caught.value)
+    one.close()
 
 
 def drip(talk):
