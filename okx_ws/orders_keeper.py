@@ -162,7 +162,8 @@ class OrdersKeeper:
     def _failed(self, run: Rebuild, error: OkxWsError) -> None:
         """Ask again, after a while."""
         self._failures += 1
-        lasting = verdict_on(error) == "final"
+        # What is no answer of OKX's at all (half a page, a list of something else) says nothing about the next one.
+        lasting = verdict_on(error) == "final" and not (isinstance(error, RestError) and not error.code)
         delay_s = BACKOFF.cap_s if lasting else delay_before(self._failures, BACKOFF, random.random())  # noqa: S311
         self._live.why = f"REST does not tell the orders: {error}"
         if lasting and self.lasting is None:

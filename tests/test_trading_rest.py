@@ -65,6 +65,16 @@ def test_many_who_need_a_listing_at_once_ask_for_it_once(trade, rest):
     assert all(future.result(5).ok for future in futures) and len(results) == 5 and len(rest.of("instruments")) == 1
 
 
+def test_an_empty_listing_is_an_error_and_no_news_of_an_instrument(trade, rest):
+    """Acceptance 89: it was not certain that there is none; the next order asks again, at once."""
+    rest.rows["/api/v5/public/instruments"] = []
+    ws = trade()
+    with pytest.raises(RestError, match="list of SWAP instruments is empty"):
+        ws.place_order(**SWAP)
+    rest.rows["/api/v5/public/instruments"] = [ROW]
+    assert ws.place_order(**SWAP).ok and len(rest.asked) == 2
+
+
 @pytest.mark.parametrize(
     ("instId", "listing"),
     [

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from typing import Any
 
-from ..errors import ConnectionLost, UsageError
+from ..errors import ConnectionLost, RestError, UsageError
 from ..protocol.orders import instType_of
 from .rest_client import RestClient
 
@@ -103,6 +103,11 @@ class Instruments:
         instType, instFamily = listing
         left = max(0.001, until - time.monotonic())
         rows = self._rest.instruments(instType, instFamily=instFamily, refresh=True, timeout=left)
+        if not rows:  # no news of an instrument, and not to be remembered as such
+            told = f"OKX's list of {' '.join(filter(None, listing))} instruments is empty"
+            raise RestError(
+                "", told, "check the instrument's spelling, or try again", path="/api/v5/public/instruments"
+            )
         with self._lock:
             self._rows.update(
                 (str(row["instId"]), {name: row.get(name) for name in FIELDS}) for row in rows if "instId" in row

@@ -101,7 +101,7 @@ class RestClient:
     ) -> list[dict[str, Any]]:
         """Return what is listed: ``instId``, ``instIdCode`` (int or None), ``tickSz``, ``lotSz``, ``state`` and more.
 
-        Asked once for each combination of arguments, then remembered, until the channel ``instruments``, if you have
+        Asked once for each combination of arguments, then remembered (unless it is empty), until the channel ``instruments``, if you have
         subscribed it, tells of a change of that type; the rows are copies.
 
         Args:
@@ -123,7 +123,8 @@ class RestClient:
         if rows is None:
             changes = self._changes
             rows = self._rows("/api/v5/public/instruments", timeout, asked)
-            self._listed[known] = rows
+            if rows:  # an empty answer may be a lie, and costs little to ask for again
+                self._listed[known] = rows
             if changes != self._changes:  # looked at last, lest one be missed: they may be from before it
                 self._listed.pop(known, None)
         return copy.deepcopy(rows)

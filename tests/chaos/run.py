@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from okx_ws import Backoff, BookOutOfSync, Limits, ManagerClosed, OkxWebSocketManager
 from okx_ws.exchange import LocalExchange
+from tests.chaos.trading import Trader
 from tests.chaos.verify import Got, complaints, things_of
 
 #: What is read and verified, message by message.
@@ -45,7 +46,7 @@ def draw(rng, links=1):
 
 def draw_any(rng):
     """Return a fault, each as likely as any other."""
-    endpoint = rng.choice(["public", "business", ""])
+    endpoint = rng.choice(["public", "private", "business", ""])
     short = {"for_s": rng.uniform(0.02, 0.3)}
     return rng.choice(
         [
@@ -68,6 +69,9 @@ def draw_any(rng):
             ("late_snapshot", {"channel": "books", "delay_s": 0.3}),
             ("unknown_delete", {"channel": "books", "times": 3}),
             ("reset", {}),
+            ("ack_lost", {"what": "reply", "times": 1}),
+            ("reorder", {"what": "reply", "times": 2}),
+            ("duplicate", {"channel": "orders", "times": 3}),
             ("rest_error", {"how": rng.choice(["status", "code", "html", "cut", "broken", "empty"]), **short}),
         ]
     )
@@ -86,6 +90,7 @@ class Report:
     connects: int = 0
     books_compared: int = 0
     books_refused: int = 0
+    orders: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self):
@@ -161,12 +166,13 @@ class Run:
         """Let so many faults strike, one each `pace_s` on average; return the report."""
         with self._exchange as exchange:
             exchange.record(most=10_000_000)
-            with OkxWebSocketManager(urls=exchange.urls, **self._settings) as ws:
+            with OkxWebSocketManager(**exchange.credentials, urls=exchange.urls, **self._settings) as ws:
                 reader = threading.Thread(target=self._reading, args=[ws], name="chaos-reader")
                 reader.start()
                 ws.subscribe([dict(arg) for arg in STREAMS], max_silence=SILENCE_S)
                 book = ws.order_book(BOOK["instId"], max_silence=SILENCE_S)
                 self._fresh(ws)
+                trader = Trader(exchange, ws, self._rng) if self._settings.get("overflow") != "block" else None
                 self._model.begin(ws.rest.order_book(BOOK["instId"], sz=400)[0], exchange.sent(BOOK))
                 pause, stalled_until = threading.Event(), 0.0
                 for _ in range(faults):
@@ -175,6 +181,8 @@ class Run:
                     self.report.faults[name] += 1
                     if name == "stall":  # one that ended before `SILENCE_S` nobody could notice
                         stalled_until = max(stalled_until, time.monotonic() + told["for_s"])
+                    if trader is not None:
+                        trader.trade()
                     pause.wait(self._rng.expovariate(1 / pace_s))
                     self._look(book)
                 pause.wait(max(0.0, stalled_until - time.monotonic()))
@@ -182,6 +190,9 @@ class Run:
                 book.wait_ready(20)
                 self._fresh(ws)
                 self._look(book)
+                if trader is not None:
+                    self.report.orders, wrong = trader.judge()
+                    self.report.wrong += wrong
                 stats = ws.stats()
                 ws.close()
                 reader.join(10)

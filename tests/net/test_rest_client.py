@@ -149,6 +149,13 @@ def test_instruments_are_asked_for_once_a_type(exchange, connect):
         rest.instruments(["SPOT"])
 
 
+def test_an_empty_listing_is_not_remembered(exchange, connect):
+    """Acceptance 89: it may be a lie, and would last until the channel tells of a change."""
+    rest = connect(exchange).rest
+    exchange.faults.start("rest_error", path="*/instruments", how="empty", times=1)
+    assert rest.instruments("SPOT") == [] and rest.instruments("SPOT") != []
+
+
 def test_the_channel_of_instruments_has_a_listing_asked_for_anew(exchange, connect):
     """Of the type that changed, once; without that channel nothing is asked."""
     ws = connect(exchange)
