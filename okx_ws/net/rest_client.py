@@ -101,8 +101,8 @@ class RestClient:
     ) -> list[dict[str, Any]]:
         """Return what is listed: ``instId``, ``instIdCode`` (int or None), ``tickSz``, ``lotSz``, ``state`` and more.
 
-        Asked once for each combination of arguments, then remembered (unless it is empty), until the channel ``instruments``, if you have
-        subscribed it, tells of a change of that type; the rows are copies.
+        Asked once for each combination of arguments, then remembered (unless it is empty), until the channel
+        ``instruments``, if you have subscribed it, tells of a change of that type; the rows are copies.
 
         Args:
             instType: ``SPOT``, ``MARGIN``, ``SWAP``, ``FUTURES``, ``OPTION`` or ``EVENTS``.
