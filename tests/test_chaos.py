@@ -1,4 +1,4 @@
-"""The short run of `tests.chaos`: random faults, and nothing lost in silence.
+"""The short run of `tests.chaos`: random faults, nothing lost in silence, and no order that is not as it was told.
 
 ``OKX_WS_CHAOS=all`` runs it with queues that are too small, too.
 """

@@ -1,4 +1,4 @@
-"""One run: an exchange, a manager with readers, faults drawn at random, and a verdict."""
+"""One run: an exchange, a manager with readers and a trader, faults drawn at random, and a verdict."""
 
 from __future__ import annotations
 
