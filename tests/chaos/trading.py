@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections import Counter
 from decimal import Decimal
 
 from okx_ws import ConnectionLost, OkxWsError, OrderRejected, OutcomeUnknown, RestError
+from tests.watch import eventually
 
 #: After these an order was certainly not carried out; RestError: its instrument's code could not be had.
 NOT_DONE = (ConnectionLost, OrderRejected, RestError)
@@ -59,9 +60,9 @@ class Trader:
             wrong += self._contradicts(name, error)
         self._orders.wait_synced(30)
         self._account.wait_synced(30)
-        until = time.monotonic() + 10
-        while (differs := self._differs()) and time.monotonic() < until:
-            time.sleep(0.05)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: not self._differs(), 10)
+        differs = self._differs()
         twice = [ordId for ordId, number in self._ends.items() if number > 1]
         return outcomes, wrong + differs + ([f"ends told twice: {twice}"] if twice else [])
 
