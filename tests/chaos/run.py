@@ -14,6 +14,7 @@ from okx_ws import Backoff, BookOutOfSync, Limits, ManagerClosed, OkxWebSocketMa
 from okx_ws.exchange import LocalExchange
 from tests.chaos.trading import Trader
 from tests.chaos.verify import Got, complaints, things_of
+from tests.watch import eventually
 
 #: What is read and verified, message by message.
 STREAMS = (
@@ -112,11 +113,14 @@ class Model:
         self.early = set()
 
     def begin(self, row, pushes):
-        """Take the book as REST tells it; `pushes` were made before or after."""
-        self._sides = {name: {px: sz for px, sz, *_ in row[name]} for name in ("asks", "bids")}
+        """Take the book as REST tells it, if that is of one of the `pushes`, and not of between two; return whether."""
         numbers = [made.push["data"][0]["seqId"] for made in pushes]
+        if row["seqId"] not in numbers:
+            return False
+        self._sides = {name: {px: sz for px, sz, *_ in row[name]} for name in ("asks", "bids")}
         self._applied = numbers.index(row["seqId"]) + 1
         self.early = set(numbers[: self._applied])
+        return True
 
     def follow(self, pushes):
         """Apply what was made since."""
@@ -173,7 +177,8 @@ class Run:
                 book = ws.order_book(BOOK["instId"], max_silence=SILENCE_S)
                 self._fresh(ws)
                 trader = Trader(exchange, ws, self._rng) if self._settings.get("overflow") != "block" else None
-                self._model.begin(ws.rest.order_book(BOOK["instId"], sz=400)[0], exchange.sent(BOOK))
+                rest = ws.rest
+                eventually(lambda: self._model.begin(rest.order_book(BOOK["instId"], sz=400)[0], exchange.sent(BOOK)))
                 pause, stalled_until = threading.Event(), 0.0
                 for _ in range(faults):
                     name, told = draw(self._rng, self._settings.get("redundancy", 1))
