@@ -105,6 +105,9 @@ class LiveView:
     def subscribed(self) -> None:
         """OKX acknowledged one of its streams. For the manager, on the link's thread."""
 
+    def holed(self) -> None:
+        """One of its streams has a hole, though a link of it may go on. For the manager, on the link's thread."""
+
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:

@@ -89,6 +89,16 @@ class OrdersKeeper:
             self._live.epoch = stream.epoch
             self._begin(0.0)
 
+    def holed(self) -> None:
+        """Have REST asked anew about a hole that a second link could not cover, though it goes on (`redundancy=2`).
+
+        The loss of the only link needs none of this: the next acknowledgement begins a new epoch.
+        """
+        stream = self._live.find()
+        if stream is not None and stream.stands and self._run is not None and self._live.epoch == stream.epoch:
+            self._live.proven = -1
+            self._begin(0.0)
+
     def pushed(self, epoch: int, ordIds: list[str]) -> None:
         """The stream has told of orders."""
         if self._run is not None and epoch == self._live.epoch:

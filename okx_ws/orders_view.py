@@ -186,6 +186,10 @@ class OrdersView(LiveView):
         """OKX acknowledged the stream: what is open is not known yet. For the manager."""
         self._keeper.subscribed()
 
+    def holed(self) -> None:
+        """Something of the stream is missing: only REST knows it. For the manager."""
+        self._keeper.holed()
+
     def _apply(self, live: LiveStream, message: Any) -> None:
         """Take a message."""
         stream = live.find()

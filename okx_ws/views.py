@@ -145,9 +145,10 @@ class Views(Subscribing):
                 self.end_subscription(live.subscription)
 
     def _tell_views(self, event: Event) -> None:
-        """Let the views know of an acknowledgement, on the link's thread."""
-        if event.type != "subscribed":
+        """Let the views know of an acknowledgement, and of a hole, on the link's thread."""
+        hole = event.type == "gap" and event.data is not None and "repaired" not in event.data
+        if event.type != "subscribed" and not hole:
             return
         for view in self._live_views.values():
             for live in [live for live in view.streams if live.arg == event.arg]:
-                live.call_soon(view.subscribed)
+                live.call_soon(view.holed if hole else view.subscribed)
