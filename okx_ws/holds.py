@@ -229,12 +229,14 @@ class Hold:
         repair = repair_of(arg, head, last, marker["since_ms"], self._owner.memory_of(self.stream))
         assert repair is not None  # else there would be no hold
         self.work = Work(repair, marker, now, came + self._owner.timeout_s)
+        self.stream.filling = True
         self._past = None
         self._owner.wake_at(self.work.first_by)
         self._owner.wake_at(self.work.deadline)
 
     def _conclude(self, work: Work, now: float) -> None:
         self.work = None
+        self.stream.filling = False
         missing = work.missing()
         filled = work.repair.messages()
         self._bound(work, filled)

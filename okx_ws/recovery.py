@@ -30,6 +30,7 @@ from .protocol.memories import Memory, memory_of
 from .protocol.reconcile import can_repair
 from .protocol.routing import Outlet
 from .protocol.subscriptions import Stream
+from .protocol.telling import hole_began
 
 __all__ = ["Recovery"]
 
@@ -146,7 +147,7 @@ class Recovery:
     def _forget(self, stream: Stream) -> None:
         self._holds.pop(stream, None)
         stream.memory = None
-        stream.held = False
+        stream.held = stream.filling = False
 
     def depart(self, now: float) -> bool:
         """Let go of holds in which nothing waits, since the link is to be handed over; return whether none is left.
@@ -219,9 +220,7 @@ class Recovery:
     def tell_hole(self, stream: Stream, since_ms: int) -> None:
         """Tell of a hole that was found behind a repair."""
         stream.gaps += 1
-        hole = {"cause": stream.hole_cause, "since_ms": since_ms}
-        msg = f"{stream.hole_cause}: what came after {since_ms} (Unix ms) is missing"
-        self._tell(Event("gap", self.endpoint, stream.arg, msg=msg, data=hole))
+        self._tell(Event(endpoint=self.endpoint, arg=stream.arg, **hole_began(stream.hole_cause, since_ms)))
 
     def tell(self, stream: Stream, marker: dict[str, Any], filled: int) -> None:
         """Tell how a hole has ended."""

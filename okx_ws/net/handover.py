@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 from .pairs import CALLS_S, NEVER, SOON_S, Pair
 
 if TYPE_CHECKING:
+    from ..protocol.subscriptions import Stream
     from .connection import Connection
     from .site import Site
 
@@ -101,6 +102,12 @@ class HandOver(Pair):
     def _pass_calls(self, old: Connection, new: Connection) -> None:
         old.session.pass_calls(new.session)
         new.wake()
+
+    def unwanted(self, stream: Stream) -> None:
+        """Nobody wants a stream of the old link any more: if that is closed already, who comes has nothing of it."""
+        super().unwanted(stream)
+        if self.state == "leaving" and stream.link is self.first and stream.wire == "on":
+            stream.wire = "leaving"
 
     # ------------------------------------------------------------------ losses
 

@@ -12,14 +12,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ..protocol import gaps
+from ..protocol import codec, gaps
+from ..protocol.hole_watch import HoleWatch, News
 from ..protocol.merging import Merge
 from ..protocol.routing import Outlet
+from ..protocol.subscriptions import Stream
 from .site import Mending
 
-__all__ = ["Both", "Bypass", "Joint", "Side"]
+__all__ = ["LOST", "Both", "Bypass", "Ending", "Joint", "Owner", "Side"]
 
 #: Messages that may wait while another link's thread delivers; beyond it, the links that bring them pause.
 MAX_WAITING = 10_000
@@ -38,27 +40,71 @@ class Links(Protocol):
         """One of them is up."""
 
 
+class Owner(Protocol):
+    """Whose joint it is: `Seams`. Called outside the joint's lock."""
+
+    def resume(self) -> None:
+        """Links that paused for a joint may go on."""
+
+    def wait_for(self, joint: Joint) -> None:
+        """A joint waits for something, until `until_ms`. Called under its lock."""
+
+    def hole_began(self, joint: Joint, cause: str, since_ms: int, told: bool) -> None:
+        """A hole begins: count it; `told`: tell it, too."""
+
+    def hole_ended(self, joint: Joint, marker: dict[str, Any], told: bool) -> None:
+        """A hole has ended that nobody fills."""
+
+
+class Ending(NamedTuple):
+    """Why something has ended on a link.
+
+    Attributes:
+        cause: As in markers; None: it was not wanted any more.
+        told: Events tell of the hole, if there is one.
+        mute: The other link was as silent.
+    """
+
+    cause: str | None = "disconnect"
+    told: bool = True
+    mute: bool = False
+
+
+LOST = Ending()
+
+
+class OpenHole(NamedTuple):
+    """A hole that goes on.
+
+    Attributes:
+        cause, since_ms: As in markers.
+        begun: That it has begun was counted and told.
+        told: Events tell of it.
+    """
+
+    cause: str
+    since_ms: int
+    begun: bool
+    told: bool
+
+
 class Joint:
     """Merges what several links bring for one outlet.
 
     Args:
         arg: The arg of the messages.
         markers: Hand on the markers of holes.
-        resume: Called when links that paused for it may go on.
-        waits: Called when it waits for something, until `until_ms`.
+        owner: Told of what happens.
     """
 
-    def __init__(
-        self,
-        arg: Mapping[str, Any],
-        markers: bool,
-        resume: Callable[[], None],
-        waits: Callable[[Joint], None] = lambda joint: None,
-    ) -> None:
+    def __init__(self, arg: Mapping[str, Any], markers: bool, owner: Owner) -> None:
+        self.arg = dict(arg)
         self._merge = Merge(arg)
         self._markers = markers
-        self._resume = resume
-        self._waits = waits
+        self._owner = owner
+        #: Whose messages they are, on one of the links. Replaced under the endpoint's mutex.
+        self.streams: list[Stream] = []
+        self._closed = False
         # Re-entrant, as every lock here.
         self._lock = threading.RLock()
         self._waiting: deque[bytes] = deque()
@@ -72,9 +118,9 @@ class Joint:
         self.mending: Mending | None = None
         #: What else is to be done, by whoever delivers.
         self._jobs: deque[Callable[[], None]] = deque()
-        #: There is a marker in what waits; and how many there were ever.
+        #: There is a marker in what waits.
         self._marked = False
-        self._holes = 0
+        self._watch = HoleWatch()
         #: What was delivered last, and is no marker.
         self._last: bytes | None = None
 
@@ -84,14 +130,15 @@ class Joint:
         """Return the outlet of one link, the same each time."""
         return self._sides.setdefault(link, Side(self, link))
 
-    def begin(self, link: Hashable, since_ms: int, newest: bytes | None, hole: str | None) -> None:
-        """The first link: what it delivered last, and why something may be missing after that; None: nothing is."""
+    def begin(self, link: Hashable, since_ms: int, newest: bytes | None, hole: Ending | None) -> None:
+        """The first link: what it delivered last, and the hole that it has had since then; None: there is none."""
         with self._lock:
             self._merge.enter(link, since_ms, newest)
             self._last = newest
             if hole is not None:
-                self._merge.lost(link, since_ms, hole)
+                self._merge.lost(link, since_ms, hole.cause)
                 self._merge.enter(link, since_ms)
+                self._watch.goes_on(self._merge, hole.told)
 
     def life(self, link: Hashable) -> int:
         """Return which of its lives a link is in, of which each ends with `lost`."""
@@ -101,17 +148,22 @@ class Joint:
     def sure(self, link: Hashable, life: int = 0) -> None:
         """Nothing from before this link began is under way on the others; void if that life of it is over."""
         with self._lock:
-            if life != self._lives[link]:
+            if life != self._lives[link] or self._closed:
                 return
             self._enter(link)
             self._waiting += self._chosen(self._merge.flushed(link, now_ms()))
         self._hand_on()
 
-    def lost(self, link: Hashable, cause: str | None = "disconnect") -> None:
+    def lost(self, link: Hashable, why: Ending = LOST) -> None:
         """A link has ended, or its subscription: see `Merge.lost`."""
         with self._lock:
+            if self._closed:
+                return
             self._lives[link] += 1
-            self._waiting += self._chosen(self._merge.lost(link, now_ms(), cause))
+            payloads = self._merge.lost(link, now_ms(), why.cause)
+            if why.mute:
+                self._merge.suspect(why.cause)
+            self._waiting += self._chosen(payloads, why.told)
         self._hand_on()
 
     @property
@@ -142,11 +194,26 @@ class Joint:
         with self._lock:
             return self._merge.newest
 
-    @property
-    def pending(self) -> tuple[str, int] | None:
-        """Why, and since when (Unix ms), something may be missing that was not told yet; None: nothing is."""
+    def part(self) -> OpenHole | None:
+        """Somebody else goes on: return the hole whose end is not told yet, or that there may be; None: there is none."""
         with self._lock:
-            return self._merge.pending
+            begun = self._merge.pending is not None
+            if not begun and self._merge.doubtful:
+                self._merge.suspect(None)
+            pending = self._merge.pending
+            return None if pending is None else OpenHole(*pending, begun, self._watch.told)
+
+    @property
+    def has_begun(self) -> bool:
+        """A link has entered, ever."""
+        with self._lock:
+            return self._merge.has_begun
+
+    @property
+    def doubtful(self) -> bool:
+        """What is left has not brought all that was delivered, as if it was behind, or mute."""
+        with self._lock:
+            return self._merge.doubtful
 
     @property
     def idle(self) -> bool:
@@ -159,6 +226,12 @@ class Joint:
         with self._lock:
             self._jobs.append(job)
         self._hand_on()
+
+    def close(self) -> None:
+        """Nobody wants its messages any more: from now on it takes none, and tells nothing."""
+        with self._lock:
+            self._closed = True
+            self.outlet = None
 
     def finish(self) -> None:
         """Nothing more will come: hand on what is held back."""
@@ -176,6 +249,8 @@ class Joint:
     def receive(self, link: Hashable, batch: list[bytes]) -> bool:
         """Take what a link has brought; return whether its reading must pause."""
         with self._lock:
+            if self._closed:
+                return False
             self._enter(link)
             self._waiting += self._chosen(self._merge.receive(link, batch, now_ms()))
         self._hand_on()
@@ -185,14 +260,22 @@ class Joint:
         if link not in self._merge.lines:
             self._merge.enter(link, now_ms())
 
-    def _chosen(self, payloads: list[bytes]) -> list[bytes]:
-        if not self._merge.caught_up and self._merge.until_ms is not None:
-            self._waits(self)
-        if self._merge.holes == self._holes:
-            return payloads
-        self._holes = self._merge.holes
-        self._marked = self._marked or self._markers or self.mending is not None
-        return payloads if self._marked else [payload for payload in payloads if not gaps.is_marker(payload)]
+    def _chosen(self, payloads: list[bytes], told: bool = True) -> list[bytes]:
+        merge = self._merge
+        if not merge.caught_up and merge.until_ms is not None:
+            self._owner.wait_for(self)
+        if self._watch.is_news(merge):
+            filling = any(stream.filling for stream in self.streams)
+            news = self._watch.look(merge, payloads, now_ms(), told, filling)
+            self._jobs.extend(partial(self._tell, one) for one in news)
+            self._marked = self._marked or any(map(gaps.is_marker, payloads))
+        return payloads
+
+    def _tell(self, news: News) -> None:
+        if news.over:
+            self._owner.hole_ended(self, news.data, news.told)
+        else:
+            self._owner.hole_began(self, news.data["cause"], news.data["since_ms"], news.told)
 
     def _hand_on(self) -> None:
         """Deliver what waits, unless somebody is about it."""
@@ -213,7 +296,7 @@ class Joint:
             self._delivering = False
             raise
         if most > MAX_WAITING:
-            self._resume()
+            self._owner.resume()
 
     def _next(self) -> tuple[list[bytes], bool, list[Callable[[], None]]] | None:
         """Return what is to be delivered next, whether a marker is in it, and what is to be done before.
@@ -229,14 +312,19 @@ class Joint:
             return work if self._delivering else None
 
     def _deliver(self, batch: list[bytes], marked: bool) -> None:
-        outlet, mending = self.outlet, self.mending
+        outlet, mending, last = self.outlet, self.mending, self._last
+        markers = list(filter(gaps.is_marker, batch)) if marked else []
+        messages = [one for one in batch if not gaps.is_marker(one)] if marked else batch
+        self._last = messages[-1] if messages else last
+        ends = [(marker, self._watch.ended()) for marker in markers]
         if mending is not None and (marked or mending.busy):
-            mending.deliver(outlet, batch, self._last)
-        elif outlet is not None:
-            outlet.deliver(batch)
-        self._last = (
-            next((one for one in reversed(batch) if not gaps.is_marker(one)), self._last) if marked else batch[-1]
-        )
+            mending.deliver(outlet, batch, last)
+            return
+        for marker, told in ends:
+            self._owner.hole_ended(self, codec.decode(marker), told)
+        chosen = batch if self._markers else messages
+        if outlet is not None and chosen:
+            outlet.deliver(chosen)
 
 
 class Side:

@@ -117,7 +117,7 @@ class Lines:
             line.unsubscribe(stream, holder)
             self._changed(line, stream)
             if line.pair is not None and not stream.holders:
-                line.pair.seams.renew(stream)  # who wants it again begins anew, though one link may never have left
+                line.pair.unwanted(stream)
 
     def resubscribe(self, stream: Stream) -> bool:
         """Have a new snapshot of `stream`; returns at once: see `Session.resubscribe`."""

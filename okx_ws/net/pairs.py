@@ -9,6 +9,7 @@ own thread, between two reads (`step`), when all it has read has been delivered.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from ..protocol.subscriptions import Stream
@@ -16,6 +17,7 @@ from .seams import Seams
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .joints import Joint
     from .site import Site
 
 __all__ = ["Pair"]
@@ -30,6 +32,9 @@ ALONE_S = 5.0
 #: What goes on pings a link may be quicker than what brings it data, and one connection may lag behind another: nothing
 #: that came before an acknowledgement is under way any more only when it is so old.
 LAG_S = 1.0
+
+#: What one link has brought the other one brings long before so much time is up, or it withholds that stream.
+MUTE_S = 10.0
 
 #: Calls in flight on a link that goes are awaited so long, once all else is done: longer than OKX lets them take.
 CALLS_S = 10.0
@@ -65,6 +70,8 @@ class Pair:
         self.relieved: dict[Connection, int] = {}
         #: Links whose threads have ended.
         self._over: set[Connection] = set()
+        #: The link that was left when the other one was lost, and when it must have brought what that one had.
+        self._left: tuple[Connection, float] | None = None
         #: Once one link is alone: how many pongs it must have, and when it has been so for long enough.
         self._alone: tuple[int, float] | None = None
 
@@ -86,7 +93,7 @@ class Pair:
         first, second = self.first, self.second
         for link in (first, second):
             link.pair = self
-            link.session.mark_holes(True)
+            link.session.merged(True)
         for stream in first.session.subscriptions:
             stream.sure = stream.live
             self.changed(stream)
@@ -102,6 +109,10 @@ class Pair:
             if stream.twin is not None:
                 stream.twin.link = self.second
             self.second.wake()
+
+    def unwanted(self, stream: Stream) -> None:
+        """Nobody wants a stream of the first link any more."""
+        self.seams.forget(stream)
 
     def leave(self, stream: Stream) -> None:
         """A stream of the first link moves elsewhere: its twin is not wanted any more."""
@@ -125,7 +136,21 @@ class Pair:
         self._make_sure(link, now)
         if self.seams.waiting:
             self.seams.expire()
-        return now + SOON_S if self.seams.waiting or link in self._pinged or link in self._stirred else NEVER
+        soon = self.seams.waiting or link in self._pinged or link in self._stirred
+        return min(now + SOON_S if soon else NEVER, self._see_mute(link, now))
+
+    def _see_mute(self, link: Connection, now: float) -> float:
+        """Have subscribed anew what a link that was left alone has withheld; return when to look again."""
+        left = self._left
+        if left is None or left[0] is not link:
+            return NEVER
+        if now < left[1]:
+            return left[1]
+        with self._mutex:
+            self._left = None
+            for stream in self.seams.behind(link):
+                link.session.withheld(stream, now)
+        return NEVER
 
     def ended(self, link: Connection) -> None:
         """A link's thread ends; with the second one, what waits for REST goes on as it is."""
@@ -149,6 +174,7 @@ class Pair:
             self._alone = None
             joints = self.seams.all
             self._had[link] = {}
+            self._left = (self.other(link), time.monotonic() + MUTE_S)
             for stream in link.session.subscriptions:
                 if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.live:
                     self.other(link).session.holes.share(stream.twin)
@@ -187,8 +213,8 @@ class Pair:
             had, self._had[link] = self._had[link], standing(link)
             ended = {stream for stream, since in had.items() if self._had[link].get(stream) != since}
             parting = self.seams.ended(link, ended) if ended else []
-        for joint, cause in parting:
-            joint.lost(link, cause)
+        for joint, why in parting:
+            joint.lost(link, why)
 
     def _make_sure(self, link: Connection, now: float) -> None:
         """See whether a link's pong has come; if there is something to prove, have it pinged."""
@@ -256,21 +282,28 @@ class Pair:
     def part(self, link: Connection) -> None:
         """End: its pushes go straight to their outlets again. On its thread; the other link's has ended."""
         link.pair = None
-        link.session.mark_holes(False)
+        link.session.merged(False)
         for stream in link.session.subscriptions:
             if stream.twin is not None:
                 link.session.routes.inherit(stream, stream.twin.routes)
             stream.twin, stream.held = None, False
         for route in link.session.routes:  # the newest by arrival may be one that the other link had brought before
             route.last = self.seams.newest(route) or route.last
-            if (pending := self.seams.pending(route)) is not None:
-                for stream in route.streams:
-                    if not stream.hole_told:  # the other link covered it, so nobody was told
-                        stream.hole_since_ms = None
-                    link.session.holes.begin(stream, *pending)
+            for stream in route.streams:
+                self._go_on_with(link, stream, self.seams.joint_of(route))
         for stream in link.session.subscriptions:
             link.session.holes.moved(stream)
         link.session.routes.reconnect()
+
+    def _go_on_with(self, link: Connection, stream: Stream, joint: Joint | None) -> None:
+        """See that what neither link had brought of a stream is told by the link that is left."""
+        holes = link.session.holes
+        since_ms, stream.hole_since_ms = stream.hole_since_ms, None
+        if joint is None or not joint.has_begun:
+            if since_ms is not None:
+                holes.begin(stream, stream.hole_cause, since_ms, told=stream.hole_told)
+        elif (hole := joint.part()) is not None:  # else what one link lacked the other one had, or it was told
+            holes.begin(stream, hole.cause, hole.since_ms, told=hole.told, begun=hole.begun)
 
 
 def standing(link: Connection) -> dict[Stream, float]:

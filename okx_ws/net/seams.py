@@ -12,9 +12,11 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..events import Event
 from ..protocol.routing import Outlet, Route
 from ..protocol.subscriptions import Stream
-from .joints import Both, Bypass, Joint, now_ms
+from ..protocol.telling import hole_began, hole_ended
+from .joints import LOST, Both, Bypass, Ending, Joint, now_ms
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -35,7 +37,9 @@ class Seams:
     def __init__(self, site: Site, first: Connection, second: Connection) -> None:
         self._site = site
         self._first, self._second = first, second
-        self._joints: dict[frozenset[tuple[str, str]], tuple[Joint, list[Stream]]] = {}
+        self._joints: dict[frozenset[tuple[str, str]], Joint] = {}
+        #: What nobody wants any more, though a link may still have it: who wants it again begins anew.
+        self._left: dict[frozenset[tuple[str, str]], list[Stream]] = {}
         #: Joints that wait for what may never come.
         self.waiting: set[Joint] = set()
         #: What is to be done on either link's thread, such as with REST's answers.
@@ -44,7 +48,7 @@ class Seams:
     @property
     def all(self) -> list[Joint]:
         """Every joint."""
-        return [joint for joint, _ in self._joints.values()]
+        return list(self._joints.values())
 
     @property
     def caught_up(self) -> bool:
@@ -73,26 +77,35 @@ class Seams:
                 self._first,
                 min(stream.hole_since_ms or stream.active_ms or now_ms() for stream in streams),
                 route.last,
-                holes[0].hole_cause if holes else None,
+                Ending(holes[0].hole_cause, holes[0].hole_told) if holes else None,
             )
             for stream in holes:
                 stream.hole_since_ms = None
 
     def _joint(self, arg: Mapping[str, Any], streams: list[Stream]) -> Joint:
         whose = streams[0].arg if len(streams) == 1 else arg
-        joint = Joint(whose, self._site.settings.markers, self._resume, self._wait_for)
-        self._joints[identity(arg)] = (joint, streams)
+        joint = self._joints[identity(arg)] = Joint(whose, self._site.settings.markers, self)
+        joint.streams = streams
+        if self._left.pop(identity(arg), None) is not None:
+            joint.renew()
         return joint
 
-    def pending(self, route: Route) -> tuple[str, int] | None:
-        """Return why, and since when, something may be missing that was not told yet of what is a route on a link."""
-        known = self._joints.get(route.identity)
-        return None if known is None else known[0].pending
+    def forget(self, stream: Stream) -> None:
+        """Nobody wants a stream any more: who wants it again begins anew, though one link may never have left."""
+        for whose, joint in list(self._joints.items()):
+            if stream in joint.streams or stream.twin in joint.streams:
+                joint.close()
+                self._left[whose] = joint.streams
+                del self._joints[whose]
+
+    def joint_of(self, route: Route) -> Joint | None:
+        """Return the joint of what is a route on one of the links."""
+        return self._joints.get(route.identity)
 
     def newest(self, route: Route) -> bytes | None:
         """Return the newest message that was handed on of what is a route on one of the links."""
-        known = self._joints.get(route.identity)
-        return None if known is None else known[0].newest
+        joint = self._joints.get(route.identity)
+        return None if joint is None else joint.newest
 
     def outlet_of(self, link: object, streams: list[Stream], arg: Mapping[str, Any]) -> Outlet | None:
         """Return where a link's pushes with this arg go."""
@@ -101,17 +114,15 @@ class Seams:
             inner = self._first.keeper.learning(streams, inner)  # a hand-over must not forget what is open
         if self._site.raw is not None and streams:
             inner = self._site.raw if inner is None else Both(self._site.raw, inner)
-        known = self._joints.get(identity(arg))
-        if known is None:
+        joint = self._joints.get(identity(arg))
+        if joint is None:
             if inner is None:
                 return None
             joint = self._joint(arg, streams)
             for one in (self._first, self._second) if link is self._first else (self._second, self._first):
                 if self._are_sure(one, streams):
                     joint.sure(one)  # it is new and empty: there is nothing to deliver yet
-        else:
-            joint = known[0]
-            self._joints[identity(arg)] = (joint, streams)
+        joint.streams = streams
         joint.outlet = inner
         self._mend(joint, streams)
         return joint.side(link)
@@ -129,8 +140,8 @@ class Seams:
 
     def outlet_without_links(self, stream: Stream) -> Outlet | None:
         """Return where to deliver what REST tells of a stream while neither link is up; None: nothing can be now."""
-        known = self._joints.get(identity(stream.routes[0].arg if stream.routes else stream.arg))
-        return Bypass(known[0], self) if known is not None and known[0].idle else None
+        joint = self._joints.get(identity(stream.routes[0].arg if stream.routes else stream.arg))
+        return Bypass(joint, self) if joint is not None and joint.idle else None
 
     def _later(self, joint: Joint, job: Callable[[], None]) -> None:
         """Have something done in the order of a joint, on either link's thread."""
@@ -140,28 +151,30 @@ class Seams:
 
     def renew(self, stream: Stream) -> None:
         """The consumer of a stream has to begin anew."""
-        for joint, streams in self._joints.values():
-            if stream in streams or stream.twin in streams:
+        for joint in self._joints.values():
+            if stream in joint.streams or stream.twin in joint.streams:
                 joint.renew()
-
-    def _resume(self) -> None:
-        self._first.resume()
-        self._second.resume()
 
     # ------------------------------------------------------------------ how their streams stand
 
     def sure(self, link: Connection) -> list[tuple[Joint, int]]:
         """Return the joints whose streams are sure on a link, and the life of it that is meant."""
-        return [(joint, joint.life(link)) for joint, streams in self._joints.values() if self._are_sure(link, streams)]
+        return [(joint, joint.life(link)) for joint in self._joints.values() if self._are_sure(link, joint.streams)]
 
-    def ended(self, link: Connection, ended: set[Stream]) -> list[tuple[Joint, str | None]]:
-        """Return the joints of streams that have ended on a link, and why they have, see `Merge.lost`."""
+    def ended(self, link: Connection, ended: set[Stream]) -> list[tuple[Joint, Ending]]:
+        """Return the joints of streams that have ended on a link, and why they have."""
         found = []
-        for joint, streams in self._joints.values():
-            whose = [one for one in self._on(link, streams) if one is not None and one in ended]
+        for joint in self._joints.values():
+            whose = [one for one in self._on(link, joint.streams) if one is not None and one in ended]
             if whose:
-                found.append((joint, cause_of(link, whose[0])))
+                found.append((joint, why_ended(link, whose[0])))
         return found
+
+    def behind(self, link: Connection) -> list[Stream]:
+        """Return the streams of a link, the only one they stand on, that have not brought what the other one has."""
+        doubtful = [joint for joint in self._joints.values() if joint.doubtful]
+        streams = [one for joint in doubtful for one in self._on(link, joint.streams)]
+        return [one for one in streams if one is not None and one.live and not (one.twin and one.twin.live)]
 
     def _on(self, link: Connection, streams: list[Stream]) -> list[Stream | None]:
         """Return these streams as they are on one of the links."""
@@ -174,18 +187,46 @@ class Seams:
     def sweep(self) -> None:
         """Forget the joints of what is not subscribed any more."""
         known = {id(stream) for link in (self._first, self._second) for stream in link.session.subscriptions}
-        self._joints = {
-            whose: (joint, streams)
-            for whose, (joint, streams) in self._joints.items()
-            if any(id(stream) in known for stream in streams)
-        }
 
-    # ------------------------------------------------------------------ what is to be done later
+        def is_known(streams: list[Stream]) -> bool:
+            return any(id(stream) in known for stream in streams)
 
-    def _wait_for(self, joint: Joint) -> None:
+        self._joints = {whose: joint for whose, joint in self._joints.items() if is_known(joint.streams)}
+        self._left = {whose: left for whose, left in self._left.items() if is_known(left)}
+
+    # ------------------------------------------------------------------ what joints tell (Owner)
+
+    def resume(self) -> None:
+        """Links that paused for a joint may go on."""
+        self._first.resume()
+        self._second.resume()
+
+    def wait_for(self, joint: Joint) -> None:
+        """A joint waits for something."""
         if joint not in self.waiting:
             self.waiting.add(joint)
-            self._resume()
+            self.resume()
+
+    def hole_began(self, joint: Joint, cause: str, since_ms: int, told: bool) -> None:
+        """A hole begins."""
+        for stream in self._of_users(joint):
+            stream.gaps += 1
+            if told:
+                self._site.tell(Event(endpoint=self._site.endpoint, arg=stream.arg, **hole_began(cause, since_ms)))
+
+    def hole_ended(self, joint: Joint, marker: dict[str, Any], told: bool) -> None:
+        """A hole has ended that nobody fills."""
+        for stream in self._of_users(joint):
+            stream.repairs += marker["repaired"]
+            if told:
+                one = hole_ended({**marker, "arg": stream.arg}, marker["cause"] == "stall")
+                self._site.tell(Event(endpoint=self._site.endpoint, arg=stream.arg, **one))
+
+    def _of_users(self, joint: Joint) -> list[Stream]:
+        """Return the streams that users hold."""
+        return [one if one.link is self._first or one.twin is None else one.twin for one in joint.streams]
+
+    # ------------------------------------------------------------------ what is to be done later
 
     def expire(self) -> None:
         """See whether some have waited long enough."""
@@ -203,13 +244,15 @@ class Seams:
                 self._jobs.popleft()()
 
 
-def cause_of(link: Connection, stream: Stream) -> str | None:
-    """Return why a stream has ended on a link, as in markers; None: it was not wanted any more."""
-    if link.session.subscriptions.find(stream.arg) is not stream:
-        return None
-    if stream.hole_since_ms is not None:
-        return stream.hole_cause
-    return None if stream.refusal is None else "disconnect"
+def why_ended(link: Connection, stream: Stream) -> Ending:
+    """Return why a stream has ended on a link."""
+    if link.session.subscriptions.find(stream.arg) is stream:
+        if stream.hole_since_ms is not None:
+            cause = stream.hole_cause
+            return Ending(cause, stream.hole_told, mute=cause == "stall" and not stream.outdone)
+        if stream.refusal is not None:
+            return LOST
+    return Ending(None)
 
 
 def identity(arg: Mapping[str, Any]) -> frozenset[tuple[str, str]]:

@@ -7,7 +7,7 @@ Law. A stream has one hole at a time, however much is missing: it begins after t
 3. with the end of the stream, since no message will come.
 
 The markers of 2 and 3 have no message to go before: they wait in `marked`. What the twin of a stream brings is not
-missing: such a hole is neither counted nor told.
+missing: whoever merges the two counts and tells what is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .reconcile import can_repair
 from .routing import Batch, Routes
 from .skew import skew_of
 from .subscriptions import Stream
-from .telling import Teller
+from .telling import Teller, hole_began, hole_ended
 
 __all__ = ["Holes", "end_hole"]
 
@@ -48,6 +48,7 @@ class Holes:
 
     Attributes:
         markers: As given; changes take effect at once.
+        merged: Somebody merges these streams with their twins; he counts and tells what both lack.
         marked: Markers of holes that no message ends. Not yet taken by the owner.
         now, now_ms: When something last arrived: monotonic, and by our clock (Unix ms); told by the session.
     """
@@ -57,6 +58,7 @@ class Holes:
         self._teller = teller
         self._clock = clock
         self.markers = markers
+        self.merged = False
         self.marked: list[Batch] = []
         self.now = 0.0
         self.now_ms = 0
@@ -82,17 +84,20 @@ class Holes:
 
     # ------------------------------------------------------------------ how one begins
 
-    def begin(self, stream: Stream, cause: str, since_ms: int | None = None, told: bool = True) -> None:
-        """What a stream sends from here on until its next message is missing; its outlets are made anew."""
+    def begin(
+        self, stream: Stream, cause: str, since_ms: int | None = None, told: bool = True, begun: bool = False
+    ) -> None:
+        """What a stream sends from here on until its next message is missing; its outlets are made anew.
+
+        `told`: events tell of it, not an order book; `begun`: that it begins was counted and told already.
+        """
         if stream.hole_since_ms is not None:
             return
         newest = stream.newest
         seen_ms = None if newest is None else gaps.time_of(newest, newest=True)
         since_ms = since_ms or seen_ms or (stream.active_ms or self.now_ms) + self._skew_ms
         stream.hole_since_ms = since_ms
-        quiet = stream.covered and (cause != "stall" or stream.outdone)  # the twin brings it: nothing is missing
-        told = told and not quiet
-        stream.gaps += not quiet
+        grows = stream.filling and newest is stream.hole_last  # nothing has come since: it is the same hole
         stream.hole_cause, stream.hole_told, stream.hole_last = cause, told, newest
         self._routes.forget_heads(stream)
         if not stream.holders:
@@ -100,10 +105,11 @@ class Holes:
         if not stream.routes:
             self._routes.of_arg(stream.arg)  # there may never come a message that would make it
         self._routes.reconnect([stream])
+        if self.merged or grows or begun:
+            return
+        stream.gaps += 1
         if told:
-            hole = {"cause": cause, "since_ms": since_ms}
-            msg = f"{cause}: what came after {since_ms} (Unix ms) is missing"
-            self._teller.tell("gap", stream.arg, msg=msg, data=hole)
+            self._teller.tell(arg=stream.arg, **hole_began(cause, since_ms))
 
     def malformed(self, stream: Stream, payload: bytes) -> int:
         """A message of the stream cannot be read: if it has no time, it was made after the one before it.
@@ -122,6 +128,8 @@ class Holes:
 
     def has_begun(self, stream: Stream, up_since: float) -> bool:
         """Tell whether what a stream sends is missing if it does not come, on a link since then (monotonic)."""
+        if stream.swallowed:
+            return False
         # Data counts as much as an acknowledgement, which may have been lost.
         flows = stream.acked or any(route.last_at >= up_since for route in stream.routes)
         return flows or stream.hole_since_ms is not None
@@ -146,18 +154,12 @@ class Holes:
     def over(self, stream: Stream, marker: bytes) -> None:
         """A hole has ended: tell how, unless somebody else does, later."""
         stalled, stream.stalls = stream.stalls > 0, 0
+        if stream.held or self.merged:
+            return
         told = codec.decode(marker)
-        if stream.held:
-            return
         stream.repairs += told["repaired"]
-        if not stream.hole_told:
-            return
-        if told["repaired"] or stalled:
-            msg = "messages flow again" if stalled else "the newest message holds the whole state"
-            self._teller.tell("repaired", stream.arg, msg=msg, data=told)
-        else:
-            bounds = f"between {told['since_ms']} and {told['until_ms']} (Unix ms)"
-            self._teller.tell("gap", stream.arg, msg=f"not repaired: what came {bounds} stays missing", data=told)
+        if stream.hole_told:
+            self._teller.tell(arg=stream.arg, **hole_ended(told, stalled))
 
     def acknowledged(self, stream: Stream) -> None:
         """The server has the stream again: what fills its hole need not wait for a message, there may be none."""

@@ -82,15 +82,25 @@ class Merge:
         return not self._holding
 
     @property
+    def has_begun(self) -> bool:
+        """A line has entered, ever."""
+        return self._edge is not None
+
+    @property
     def newest(self) -> bytes | None:
         """What was delivered last."""
         return None if self._edge is None else self._edge.last
 
     @property
     def pending(self) -> tuple[str, int] | None:
-        """Why, and since when (Unix ms), what follows something delivered may be missing, untold; None: nothing is."""
+        """Why, and since when (Unix ms), what was not delivered is missing, untold; None: nothing is, as far as known."""
         edge = self._edge
-        return None if self._cause is None or edge is None or edge.last is None else (self._cause, edge.time_ms())
+        return None if self._cause is None or edge is None else (self._cause, edge.time_ms())
+
+    @property
+    def doubtful(self) -> bool:
+        """What is joined has not brought all that was delivered, as if it was behind, or mute."""
+        return self._doubt is not None
 
     @property
     def held(self) -> int:
@@ -232,6 +242,11 @@ class Merge:
         rest = [line.last for line in self._lines.values() if line.joined]
         if last is not None and not any(one is not None and (one == last or self._track.reaches(one)) for one in rest):
             self._doubt = self._doubt or cause
+
+    def suspect(self, cause: str | None) -> None:
+        """Something may be missing that no line has brought, for this reason: the next message will tell."""
+        if self._edge is not None:
+            self._cause = self._cause or cause or self._doubt
 
     def renew(self) -> None:
         """Deliver the next snapshot of a chained book, whoever brings it: the consumer has to begin anew.

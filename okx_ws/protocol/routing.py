@@ -145,7 +145,8 @@ class Routes:
             self._connect(route)
 
     def _connect(self, route: Route) -> None:
-        route.outlet = self._outlet_of(route.streams, route.arg)
+        swallowed = route.streams and all(stream.swallowed for stream in route.streams)
+        route.outlet = None if swallowed else self._outlet_of(route.streams, route.arg)
 
     def _drop(self, routes: list[Route]) -> None:
         for route in routes:

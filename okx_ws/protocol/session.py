@@ -175,6 +175,10 @@ class Session:
         """
         return self._asking.resubscribe(stream, now, told)
 
+    def withheld(self, stream: Stream, now: float) -> None:
+        """The twin has brought long ago what `stream` has not: have it subscribed anew, as if it was silent."""
+        self._silence.withheld(stream, now)
+
     def send(self, text: str) -> bool:
         """Send a text as it is with the next `pump`; False, and nothing is sent, without a link."""
         if self.up:
@@ -186,9 +190,10 @@ class Session:
         self._outbox.append(PING)
         return self.pings + self._outbox.count(PING)
 
-    def mark_holes(self, always: bool) -> None:
-        """Put markers before messages that follow a hole: always, for who merges them; or as the settings say."""
-        self._sorter.markers = self.holes.markers = always or self._settings.markers
+    def merged(self, merged: bool) -> None:
+        """Somebody merges the streams with their twins, or no longer: he wants all markers, and tells of the holes."""
+        self._sorter.markers = self.holes.markers = merged or self._settings.markers
+        self.holes.merged = merged
 
     def nudge(self) -> None:
         """Something has changed that may have to be sent, or that requests have waited for."""
@@ -226,8 +231,10 @@ class Session:
             self.login_again()
         self._requests.clear()
         self.calls.link_lost()
+        swallowed = [stream for stream in self.subscriptions if stream.swallowed]
         for stream in self.subscriptions.link_lost():
             self.routes.removed(stream)
+        self.routes.reconnect(swallowed)
 
     def has_begun(self, stream: Stream) -> bool:
         """Tell whether what a stream sends on this link is missing if it does not come."""

@@ -80,6 +80,14 @@ class Silence:
                 in_vain = stream
         return "" if in_vain is None else f"stalled: {in_vain.text} stayed silent, though it was subscribed anew"
 
+    def withheld(self, stream: Stream, now: float) -> None:
+        """Have a stream subscribed anew that is far behind its twin."""
+        stream.stalls, stream.stalled_at = stream.stalls + 1, now
+        self._holes.begin(stream, "stall")
+        self._subscribe_anew(stream, now)
+        msg = "what another link had brought has not come over this one: it is subscribed anew"
+        self._teller.tell("stalled", stream.arg, msg=msg)
+
     def _stalled(self, stream: Stream, now: float, patience: float) -> bool:
         """Do what there is to do about a stall; return whether that was done before, in vain."""
         stream.stalls, stream.stalled_at = stream.stalls + 1, now

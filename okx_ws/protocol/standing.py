@@ -76,7 +76,9 @@ class Standing:
         if stream.anew:  # until it is subscribed again nothing comes, for whoever else reads it, too
             for one in [stream, *self._subscriptions.siblings(stream)]:
                 self._holes.begin(one, "stall" if stream.stalls else "sequence", told=not stream.broken)
-        if not stream.holders:
+        if stream.holders:
+            self._routes.reconnect([stream])  # what comes is for them again, see `Stream.swallowed`
+        else:
             self.forget(stream)
 
     def dropped(self, streams: Iterable[Stream], now: float) -> None:
@@ -110,6 +112,7 @@ class Standing:
                 # Refused twice: nobody wants it, and a new link will not have it. Its pushes are swallowed till then.
                 stream.wire = "on"
                 stream.not_before = float("inf")
+                self._routes.reconnect([stream])
             elif code == "60011" and self._login.possible and self._login.state != "done":
                 stream.wire, stream.needs_login = "off", True
             else:
@@ -124,6 +127,7 @@ class Standing:
         stream.not_before = now + delay
         if stream.wire == "leaving":
             stream.wire = "on"  # still subscribed: asked to leave again later, unless it is wanted by then
+            self._routes.reconnect([stream])
             return
         stream.wire = "off"
         if stream.holders:
@@ -170,6 +174,8 @@ class Standing:
 
     def holders_changed(self, stream: Stream) -> None:
         """Who holds a stream has changed."""
+        if not stream.holders:  # who comes next has neither the hole, nor asked for a new snapshot
+            stream.hole_since_ms, stream.anew = None, False
         self._routes.reconnect([stream])
         if not stream.holders:
             self._routes.changed()

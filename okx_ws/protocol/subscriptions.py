@@ -13,7 +13,8 @@ any time, so an unsubscribe and a subscribe of the same arg cannot overtake each
 
 A stream that is wanted `anew` goes from on to leaving as if it was not wanted. A lost link turns every wire off. A
 refusal that retrying cannot mend rejects the stream: it stays known, is never replayed, and comes back only if a user
-subscribes anew. Pushes of a stream that is leaving are swallowed.
+subscribes anew. Pushes of a stream that is leaving are swallowed: they are not for who wants it again meanwhile, since
+more will be missing before the first of his own.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Stream:
         hole_cause: Why: ``"disconnect"``, ``"stall"``, ``"sequence"`` or ``"malformed"``.
         hole_last: The newest message before the hole.
         hole_told: Events tell of the hole; else an order book does, which found it.
+        filling: The newest hole is being filled: its end is not told yet.
         gaps, repairs: How many holes it had, and how many of them were filled or made up for.
         held: An outlet holds back what comes after the hole until that is filled: it wants the marker.
         routes: What feeds it (see `routing.Route`).
@@ -87,6 +89,7 @@ class Stream:
         "attempts",
         "broken",
         "epoch",
+        "filling",
         "gaps",
         "guessed",
         "held",
@@ -142,6 +145,7 @@ class Stream:
         self.hole_cause = "disconnect"
         self.hole_last: bytes | None = None
         self.hole_told = True
+        self.filling = False
         self.held = False
         self.gaps = self.repairs = 0
         self.broken = False
@@ -175,6 +179,11 @@ class Stream:
     def stands(self) -> bool:
         """It is live, or its twin is."""
         return self.live or (self.twin is not None and self.twin.live)
+
+    @property
+    def swallowed(self) -> bool:
+        """What comes is for those who have left."""
+        return self.wire == "leaving" and not self.anew
 
     @property
     def takes(self) -> bool:

@@ -13,7 +13,7 @@ from ..config import Credentials
 from ..events import Event
 from . import codec
 
-__all__ = ["Teller", "first_words"]
+__all__ = ["Teller", "first_words", "hole_began", "hole_ended"]
 
 #: The code of the notice that the link will be closed for an upgrade, about a minute before it is.
 CLOSING = "64008"
@@ -22,6 +22,21 @@ CLOSING = "64008"
 def first_words(payload: bytes, credentials: Credentials) -> str:
     """Return the beginning of a payload, without secrets: blotted before it is cut, lest half of one stays."""
     return credentials.blot(payload[:4096].decode("utf-8", "replace"))[:80]
+
+
+def hole_began(cause: str, since_ms: int) -> dict[str, Any]:
+    """Return what is told as a hole begins: what an event has beside its endpoint and arg."""
+    msg = f"{cause}: what came after {since_ms} (Unix ms) is missing"
+    return {"type": "gap", "msg": msg, "data": {"cause": cause, "since_ms": since_ms}}
+
+
+def hole_ended(marker: Mapping[str, Any], stalled: bool) -> dict[str, Any]:
+    """Return what is told when a hole has ended, with this marker, decoded; or the stall that it was."""
+    if marker["repaired"] or stalled:
+        msg = "messages flow again" if stalled else "the newest message holds the whole state"
+        return {"type": "repaired", "msg": msg, "data": marker}
+    bounds = f"between {marker['since_ms']} and {marker['until_ms']} (Unix ms)"
+    return {"type": "gap", "msg": f"not repaired: what came {bounds} stays missing", "data": marker}
 
 
 class Teller:

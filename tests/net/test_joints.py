@@ -44,9 +44,26 @@ class Slow:
         return False
 
 
+class Nobody:
+    """An owner that does nothing but note what is told."""
+
+    def __init__(self, resume=lambda: None):
+        self.resume = resume
+        self.told = []
+
+    def wait_for(self, joint):
+        pass
+
+    def hole_began(self, joint, cause, since_ms, told):
+        self.told.append(("began", cause))
+
+    def hole_ended(self, joint, marker, told):
+        self.told.append(("ended", marker["cause"]))
+
+
 def joined(outlet, markers=True, resume=lambda: None):
     """A joint of two links, both proven."""
-    joint = Joint(ARG, markers, resume)
+    joint = Joint(ARG, markers, Nobody(resume))
     joint.outlet = outlet
     joint.sure("a")
     joint.sure("b")
@@ -122,7 +139,7 @@ def test_markers_are_for_those_who_want_them():
     for markers in (True, False):
         slow = Slow()
         slow.go_on.set()
-        joint = Joint(ARG, markers, lambda: None)
+        joint = Joint(ARG, markers, Nobody())
         joint.outlet = slow
         joint.side("a").deliver([trade(1)])
         joint.lost("a")

@@ -7,7 +7,7 @@ import pytest
 from okx_ws.net import handover, pairs
 from tests.net.test_pair_seams import TRADES, trade
 from tests.peer import Gone
-from tests.watch import eventually
+from tests.watch import Watch, eventually
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +157,44 @@ def test_what_a_blocked_handler_holds_goes_first_though_the_other_link_is_lost(c
     eventually(lambda: len(got) == 6)
     assert got == [("1", 1), ("2", 1), ("3", 1), ("4", 1), ("gap", 1), ("9", 1)]
     eventually(lambda: old.pair is None)
+
+
+def test_what_is_left_and_wanted_again_while_the_old_link_goes_begins_anew(connect, peer):
+    """It is active when the new link has it, and had no hole: what the old one was to bring was for somebody else."""
+    closing, gone, talks = threading.Event(), threading.Event(), {}
+
+    def script(talk):
+        talks[talk.number] = talk
+        talk.subscribed()
+        if talk.number == 1:
+            talk.json(trade(1))
+            with pytest.raises(Gone):
+                talk.until_gone()
+            closing.set()
+            assert gone.wait(10)
+            return
+        talk.ack(talk.read_request("unsubscribe"))
+        request = talk.read_request("subscribe")
+        assert gone.wait(10)
+        talk.ack(request)
+        talk.json(trade(5))
+        talk.until_gone()
+
+    got, again = [], []
+    ws = connect(urls=peer(script).urls, markers=True, backfill=False)
+    watch = Watch(ws)
+    ws.subscribe("tickers", instId="BTC-USDT", queue=True)
+    subscription = ws.subscribe("trades", instId="BTC-USDT", handler=got.append)
+    eventually(lambda: len(got) == 1)
+    assert ws.rotate() == 1
+    assert closing.wait(5)
+    subscription.unsubscribe()
+    twin = ws._lines["public"].connections[1].session.subscriptions.find(TRADES)
+    eventually(lambda: twin.wire == "off" or twin not in ws._lines["public"].connections[1].session.subscriptions)
+    second = ws.subscribe("trades", instId="BTC-USDT", handler=again.append)
+    assert second.state == "pending"
+    gone.set()
+    second.wait(5)
+    eventually(lambda: len(again) == 1)
+    eventually(lambda: [line.pair for line in ws._lines["public"].connections] == [None])
+    assert "data" in again[0] and watch.of("gap") == []

@@ -184,3 +184,54 @@ def test_the_bounds_hold_every_time_a_message_names():
 def test_the_next_message_makes_up_for_a_hole_where_it_holds_the_whole_state(arg, cause, healed):
     """Where a snapshot comes with each subscription: not for a message that could not be read."""
     assert json.loads(gaps.marker(arg, cause, 1, 2))["repaired"] is healed
+
+
+def test_who_wants_again_what_is_leaving_has_nothing_of_what_was_before():
+    """More is missing before the first message of his own subscription: the old one's are for who has left."""
+    wired = Wired(markers=True)
+    (stream,) = wired.want(TRADES)
+    wired.ack(*wired.sent())
+    assert wired.get(timed(TRADES, 1_700_000_000_001))
+    wired.session.unsubscribe(stream, "me")
+    (leaving,) = wired.sent()
+    assert wired.want(TRADES, holder="another") == [stream]
+    assert wired.get(timed(TRADES, 1_700_000_000_002)) == []
+    wired.ack(leaving)
+    wired.ack(*wired.sent())
+    assert [json.loads(m)["data"] for m in wired.get(timed(TRADES, 1_700_000_000_004))] == [[{"ts": "1700000000004"}]]
+    assert "gap" not in [event.type for event in wired.told()]
+
+
+@pytest.mark.parametrize("end", ["refused", "overdue", "lost"])
+def test_what_could_not_be_left_is_for_who_wants_it_again(end):
+    """The server refused, did not answer, or the link was lost: messages come again."""
+    wired = Wired(markers=True)
+    (stream,) = wired.want(TRADES)
+    wired.ack(*wired.sent())
+    wired.session.unsubscribe(stream, "me")
+    (leaving,) = wired.sent()
+    wired.want(TRADES, holder="another")
+    if end == "refused":
+        wired.refuse("60014", "too many requests", leaving["id"])
+    elif end == "overdue":
+        wired.now += 11
+        wired.get(b"pong")
+        wired.sent()
+    else:
+        wired.reconnect()
+        wired.sent()
+    assert len(wired.get(timed(TRADES, 1_700_000_000_004))) == 1
+    assert "gap" not in [event.type for event in wired.told()]
+
+
+def test_the_hole_of_who_has_left_is_not_that_of_who_comes():
+    """The link was lost and is back; no message has come, and another one wants it now."""
+    wired = Wired(markers=True)
+    (stream,) = wired.want(TRADES)
+    wired.ack(*wired.sent())
+    wired.get(timed(TRADES, 1_700_000_000_001))
+    wired.reconnect()
+    wired.ack(*wired.sent())
+    wired.session.unsubscribe(stream, "me")
+    wired.want(TRADES, holder="another")
+    assert len(wired.get(timed(TRADES, 1_700_000_000_009))) == 1

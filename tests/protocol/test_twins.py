@@ -11,6 +11,7 @@ def paired(*args):
     for stream in streams:
         second.session.want_twin(stream)
     for wired in (first, second):
+        wired.session.merged(True)
         for request in wired.sent():
             wired.ack(request)
         wired.told()
@@ -82,8 +83,8 @@ def test_what_the_twin_lacks_by_then_is_missing():
     assert stream.twin.hole_since_ms is not None and "gap" not in [event.type for event in second.told()]
     first.session.link_down()
     second.session.take_over(stream)
-    assert (stream.wire, stream.hole_cause, stream.hole_told) == ("off", "disconnect", False)
-    assert stream.hole_since_ms is not None
+    assert (stream.wire, stream.hole_cause) == ("off", "disconnect")
+    assert stream.hole_since_ms is not None and "gap" not in [event.type for event in first.told() + second.told()]
 
 
 def test_a_refused_twin_has_a_fresh_start_with_the_stream():

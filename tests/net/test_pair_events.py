@@ -1,0 +1,139 @@
+"""A hole is told once, as events too: as it begins, and how it ended; whichever of two links lacks what."""
+
+import socket
+
+import pytest
+
+from okx_ws import Backoff
+from okx_ws.exchange import LocalExchange
+from okx_ws.net import pairs
+from okx_ws.protocol import merging
+from tests.net.test_pair_seams import TRADES, trade
+from tests.net.test_redundancy import whole
+from tests.watch import Watch, eventually
+
+TICKERS = {"channel": "tickers", "instId": "BTC-USDT"}
+QUICK = Backoff(first_s=0.01, cap_s=0.1)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """On loopback no connection lags behind another for seconds."""
+    monkeypatch.setattr(pairs, "ALONE_S", 0.05)
+    monkeypatch.setattr(pairs, "LAG_S", 0.05)
+
+
+def told(watch, arg):
+    """Return what was told of the holes of an arg: how each began, and how it ended."""
+    events = [event for event in watch.events if event.type in ("gap", "repaired") and event.arg == arg]
+    return [("ended", event.data["repaired"]) if "until_ms" in event.data else ("began",) for event in events]
+
+
+def counted(ws, arg):
+    """Return the holes that an arg had, and those that were filled, as `stats` has them."""
+    (one,) = [s for s in ws.stats()["endpoints"]["public"]["subscriptions"] if s["arg"] == arg]
+    return one["gaps"], one["repairs"]
+
+
+@pytest.mark.parametrize("backfill", [False, True])
+def test_what_both_links_miss_is_told_once(connect, backfill):
+    """Whichever is back first tells it; the other one brings it too, and says nothing."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True, redundancy=2, backfill=backfill, backoff=QUICK)
+        watch, got = Watch(ws), []
+        ws.subscribe([TRADES, TICKERS], handler=got.append)
+        for number in range(1, 4):
+            eventually(lambda: len(got) > 20)
+            whole(ws)
+            exchange.drop("public")
+            for _ in range(2):
+                watch.wait("disconnected")
+            whole(ws)
+            got.clear()
+            eventually(lambda: len(got) > 20)
+            for arg, repaired in ((TRADES, backfill), (TICKERS, True)):
+                eventually(lambda arg=arg, number=number: len(told(watch, arg)) >= 2 * number)
+                assert told(watch, arg) == [("began",), ("ended", repaired)] * number
+                assert counted(ws, arg) == (number, number * repaired)
+
+
+@pytest.mark.parametrize("markers", [False, True])
+def test_a_hole_that_numbers_alone_show_is_told(connect, peer, monkeypatch, markers):
+    """A link is back and brings trade 9; what is before it nobody brings: an event says so, with markers or without."""
+    monkeypatch.setattr(merging, "PATIENCE_MS", 50)
+    talks = {}
+
+    def script(talk):
+        talk.subscribed()
+        if talk.number < 3:
+            talk.json(trade(1))
+        talks[talk.number] = talk
+        talk.until_gone()
+
+    ws = connect(urls=peer(script).urls, markers=markers, redundancy=2, backfill=False)
+    watch = Watch(ws)
+    subscription = ws.subscribe(**TRADES, queue=True)
+    assert subscription.get(timeout=5)["data"][0]["tradeId"] == "1"
+    whole(ws)
+    talks[2].sock.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: 3 in talks)
+    whole(ws)
+    talks[3].json(trade(9))
+    got = [subscription.get(timeout=5) for _ in range(1 + markers)]
+    assert [message.get("event") for message in got] == ["gap"] * markers + [None]
+    eventually(lambda: len(told(watch, TRADES)) > 1)
+    assert told(watch, TRADES) == [("began",), ("ended", False)] and counted(ws, TRADES) == (1, 0)
+    assert watch.events[-1].data["cause"] == "sequence"
+
+
+def test_a_new_link_that_lacks_nothing_had_no_hole_for_long(connect, peer):
+    """The old link falls before it is known what the new one lacks: then its first message shows that it is nothing."""
+    talks = {}
+
+    def script(talk):
+        talks[talk.number] = talk
+        talk.subscribed()
+        if talk.number == 1:
+            talk.json(trade(1))
+        talk.until_gone()
+
+    got = []
+    ws = connect(urls=peer(script).urls, markers=True, backfill=False)
+    watch = Watch(ws)
+    ws.subscribe(**TRADES, handler=got.append)
+    eventually(lambda: len(got) == 1)
+    (old,) = ws._lines["public"].lines
+    pairs.LAG_S = 60.0  # nothing is for sure
+    assert ws.rotate() == 1
+    eventually(lambda: [s.twin is not None and s.twin.live for s in old.session.subscriptions] == [True])
+    talks[1].sock.shutdown(socket.SHUT_RDWR)
+    watch.wait("disconnected")
+    talks[2].json(trade(2))
+    eventually(lambda: len(got) == 2)
+    assert [message["data"][0]["tradeId"] for message in got] == ["1", "2"]
+    eventually(lambda: len(told(watch, TRADES)) == 2)
+    assert told(watch, TRADES) == [("began",), ("ended", True)]
+
+
+def test_a_hole_that_grows_while_it_is_filled_is_one(connect):
+    """The link is lost again before any message came: one marker, one beginning, one end."""
+    with LocalExchange(speed=10) as exchange:
+        ws = connect(exchange, markers=True, backoff=QUICK, backfill_timeout=30.0)
+        watch, got = Watch(ws), []
+        ws.subscribe(**TRADES, handler=got.append).wait(5)
+        eventually(lambda: len(got) > 5)
+        silent = exchange.faults.start("stall", channel="trades")
+        slow = exchange.faults.start("slow", what="rest", delay_s=0.5)
+        watch.wait("subscribed", arg=TRADES)
+        for _ in range(2):
+            exchange.drop("public")
+            watch.wait("disconnected")
+            watch.wait("subscribed", arg=TRADES)
+        silent.stop()
+        slow.stop()
+        watch.wait("repaired", arg=TRADES, timeout=10)
+        before = len(got)
+        eventually(lambda: len(got) > before + 5)
+        assert [message["event"] for message in got if "event" in message] == ["gap"]
+        assert told(watch, TRADES) == [("began",), ("ended", True)]
+        assert counted(ws, TRADES) == (1, 1)
