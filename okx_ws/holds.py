@@ -69,8 +69,8 @@ class Owner(Protocol):
     def tell(self, stream: Stream, marker: dict[str, Any], filled: int) -> None:
         """Tell how a hole has ended."""
 
-    def tell_hole(self, stream: Stream, since_ms: int) -> None:
-        """Tell of a hole that was found behind a repair."""
+    def tell_hole(self, stream: Stream, cause: str, since_ms: int) -> None:
+        """Tell of a hole that was suspected only, until REST was asked."""
 
 
 class Work:
@@ -96,6 +96,8 @@ class Work:
         self.failures = 0
         self.doubt = ""
         self.error = ""
+        #: It may be that nothing is missing: then nothing is told.
+        self.suspected = bool(marker.pop("suspected", False))
         #: How many of the held messages it was shown.
         self.shown = 0
 
@@ -210,7 +212,9 @@ class Hold:
             if gaps.is_marker(payload):
                 if work.shown:
                     return
-                work.marker["until_ms"] = codec.decode(self._held.popleft())["until_ms"]
+                same = codec.decode(self._held.popleft())
+                work.marker["until_ms"] = same["until_ms"]
+                work.suspected = work.suspected and "suspected" in same
                 self._marked.popleft()
                 continue
             work.shown += 1
@@ -243,12 +247,15 @@ class Hold:
         told = gaps.settled(work.marker, missing)
         if filled:
             self._last = filled[-1]
-        if self._owner.markers:
-            filled.insert(0, orjson.dumps(told))
-        self._owner.tell(self.stream, told, len(filled) - self._owner.markers)
         self._past = work
         self._past_until = now + LATE_S
-        self._owner.hand_over(self.direct, filled)
+        if work.suspected and not missing and not filled:
+            return
+        if work.suspected:
+            self._owner.tell_hole(self.stream, told["cause"], told["since_ms"])
+        self._owner.tell(self.stream, told, len(filled))
+        marker = [orjson.dumps(told)] if self._owner.markers else []
+        self._owner.hand_over(self.direct, marker + filled)
 
     def _bound(self, work: Work, filled: list[bytes]) -> None:
         """A hole ends with the first message after it; where none has come, with what fills it, at the least."""
@@ -292,8 +299,7 @@ class Hold:
         since_ms = gaps.time_of(self._last, newest=True) if self._last is not None else None
         until_ms = gaps.time_of(payload, newest=True) or 0
         bounds = (since_ms or until_ms, max(until_ms, since_ms or 0))
-        self._owner.tell_hole(self.stream, bounds[0])
-        return gaps.marker(self.stream.arg, self.stream.hole_cause, *bounds)
+        return gaps.suspicion(self.stream.arg, self.stream.hole_cause, *bounds)
 
     @property
     def due(self) -> float:

@@ -52,8 +52,8 @@ class Keeper(Protocol):
     def tell(self, stream: Stream, marker: dict[str, Any], filled: int) -> None:
         """Tell how a hole has ended."""
 
-    def tell_hole(self, stream: Stream, since_ms: int) -> None:
-        """Tell of a hole that was found behind a repair."""
+    def tell_hole(self, stream: Stream, cause: str, since_ms: int) -> None:
+        """Tell of a hole that was suspected only, until REST was asked."""
 
 
 class Mending:
@@ -149,8 +149,8 @@ class Mending:
 
     def _pass_on(self, outlet: Outlet | None, batch: list[bytes]) -> None:
         if outlet is not None:
-            kept = batch if self.markers else [payload for payload in batch if not gaps.is_marker(payload)]
-            self.hand_over(outlet, kept)
+            unwanted = gaps.is_suspicion if self.markers else gaps.is_marker
+            self.hand_over(outlet, [payload for payload in batch if not unwanted(payload)])
 
 
 def wants_repair(stream: Stream) -> bool:

@@ -217,10 +217,10 @@ class Recovery:
         if batch:
             self.link.hand_over(outlet, batch)
 
-    def tell_hole(self, stream: Stream, since_ms: int) -> None:
-        """Tell of a hole that was found behind a repair."""
+    def tell_hole(self, stream: Stream, cause: str, since_ms: int) -> None:
+        """Tell of a hole that was suspected only, until REST was asked."""
         stream.gaps += 1
-        self._tell(Event(endpoint=self.endpoint, arg=stream.arg, **hole_began(stream.hole_cause, since_ms)))
+        self._tell(Event(endpoint=self.endpoint, arg=stream.arg, **hole_began(cause, since_ms)))
 
     def tell(self, stream: Stream, marker: dict[str, Any], filled: int) -> None:
         """Tell how a hole has ended."""

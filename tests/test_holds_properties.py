@@ -59,7 +59,7 @@ class World:
     def tell(self, stream, marker, filled):
         """Markers tell the same."""
 
-    def tell_hole(self, stream, since_ms):
+    def tell_hole(self, stream, cause, since_ms):
         """And of this, too."""
 
     def ask(self, hold, ask, deadline):

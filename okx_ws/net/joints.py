@@ -195,7 +195,7 @@ class Joint:
             return self._merge.newest
 
     def part(self) -> OpenHole | None:
-        """Somebody else goes on: return the hole whose end is not told yet, or that there may be; None: there is none."""
+        """Somebody else goes on: return the hole whose end is not told yet, or that there may be, if any."""
         with self._lock:
             begun = self._merge.pending is not None
             if not begun and self._merge.doubtful:
@@ -316,13 +316,15 @@ class Joint:
         markers = list(filter(gaps.is_marker, batch)) if marked else []
         messages = [one for one in batch if not gaps.is_marker(one)] if marked else batch
         self._last = messages[-1] if messages else last
-        ends = [(marker, self._watch.ended()) for marker in markers]
+        ends = [(marker, self._watch.ended()) for marker in markers if not gaps.is_suspicion(marker)]
         if mending is not None and (marked or mending.busy):
             mending.deliver(outlet, batch, last)
             return
         for marker, told in ends:
             self._owner.hole_ended(self, codec.decode(marker), told)
-        chosen = batch if self._markers else messages
+        chosen = messages
+        if self._markers:
+            chosen = [one for one in batch if not gaps.is_suspicion(one)] if markers else batch
         if outlet is not None and chosen:
             outlet.deliver(chosen)
 

@@ -174,7 +174,8 @@ class Pair:
             self._alone = None
             joints = self.seams.all
             self._had[link] = {}
-            self._left = (self.other(link), time.monotonic() + MUTE_S)
+            if self._left is None or self._left[0] is link:  # else it is one more attempt in vain
+                self._left = (self.other(link), time.monotonic() + MUTE_S)
             for stream in link.session.subscriptions:
                 if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.live:
                     self.other(link).session.holes.share(stream.twin)

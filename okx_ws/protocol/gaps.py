@@ -23,9 +23,25 @@ import orjson
 from . import codec
 from .identity import WHOLE_STATES, kind_of
 
-__all__ = ["Lost", "heals", "is_marker", "malformed", "marker", "merged", "settled", "time_of"]
+__all__ = [
+    "SUSPICION",
+    "Lost",
+    "heals",
+    "is_marker",
+    "is_suspicion",
+    "malformed",
+    "marker",
+    "merged",
+    "settled",
+    "suspicion",
+    "time_of",
+]
 
 MARKER_START = b'{"event":"gap",'
+#: How those end that tell of what is missing, or was not there: who fills holes finds out, nobody else is told.
+SUSPECTED = b',"suspected":true}'
+#: Stands for the cause of one.
+SUSPICION = "suspicion"
 
 #: The time a push names, without decoding it: of its rows, or of a candle's first field.
 TIME = re.compile(rb'"(?:ts|pTime|uTime)":"(\d{13})"|"data":\[\["(\d{13})"')
@@ -60,6 +76,16 @@ def marker(
     told = {"event": "gap", "arg": arg, "cause": cause, "since_ms": since_ms, "until_ms": until_ms}
     why = {"missing": missing} if missing else {}
     return orjson.dumps({**told, "lost": lost, "repaired": heals(arg, cause), **why})
+
+
+def suspicion(arg: Mapping[str, Any], cause: str, since_ms: int, until_ms: int) -> bytes:
+    """Return the text of a marker of what is missing, or was not there: for who fills holes, and nobody else."""
+    return marker(arg, cause, since_ms, until_ms)[:-1] + SUSPECTED
+
+
+def is_suspicion(payload: bytes) -> bool:
+    """Tell whether a text is a marker for who fills holes alone."""
+    return payload.endswith(SUSPECTED) and is_marker(payload)
 
 
 def settled(marker: Mapping[str, Any], missing: str) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class HoleWatch:
         if merge.holes != self._holes:
             self._holes = merge.holes
             for payload in filter(gaps.is_marker, payloads):
+                if gaps.is_suspicion(payload):
+                    continue
                 marker = codec.decode(payload)
                 self._begin(news, (marker["cause"], marker["since_ms"]), told)
                 self._ends.append(self.told)

@@ -94,7 +94,9 @@ class Edge:
     def marker(self, arg: Mapping[str, Any], cause: str, payload: bytes, now_ms: int) -> bytes:
         """Return the marker for what may be missing from here to a message."""
         since_ms = self.time_ms()
-        return gaps.marker(arg, cause, since_ms, max(since_ms, gaps.time_of(payload, newest=True) or now_ms))
+        until_ms = max(since_ms, gaps.time_of(payload, newest=True) or now_ms)
+        make = gaps.suspicion if cause == gaps.SUSPICION else gaps.marker
+        return make(arg, "sequence" if cause == gaps.SUSPICION else cause, since_ms, until_ms)
 
     def widened(self, marker: bytes, begins_here: bool) -> bytes:
         """Return a line's own marker with bounds that hold what is missing of the stream.

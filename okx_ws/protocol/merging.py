@@ -15,7 +15,8 @@ held.
     holding | it brings what was delivered, or the very next  | → joined; what it held and nobody has delivered, is
     holding | what was delivered reaches what it holds        | → joined; what it holds beyond that is delivered
     holding | `flushed`: nothing from before it is under way  | → joined; the same. Where numbers speak against it, it
-            |                                                 |   holds on for `PATIENCE_MS`; then a hole is told
+            |                                                 |   holds on for `PATIENCE_MS`; then a hole is told, or
+            |                                                 |   where they need not count one by one, suspected
     holding | no line is joined any more                      | → joined (the first that entered, of those that hold
             |                                                 |   something): a hole is told, unless it is the very next
     joined  | the last one that had brought all that was    | its next message is looked at: if something may be
@@ -93,7 +94,7 @@ class Merge:
 
     @property
     def pending(self) -> tuple[str, int] | None:
-        """Why, and since when (Unix ms), what was not delivered is missing, untold; None: nothing is, as far as known."""
+        """Why, and since when (Unix ms), what was not delivered is missing, untold; None: nothing is."""
         edge = self._edge
         return None if self._cause is None or edge is None else (self._cause, edge.time_ms())
 
@@ -205,8 +206,13 @@ class Merge:
         out: list[bytes] = []
         for one in list(self._lines.values()):
             if one.held and not one.joined and one.until_ms is not None and now_ms >= one.until_ms:
-                self._promote(one, "sequence", out, now_ms)
+                self._promote(one, self._cause or self._skipping, out, now_ms)
         return self._settled(out, now_ms)
+
+    @property
+    def _skipping(self) -> str:
+        """Return the cause of a hole that only skipped numbers show."""
+        return "sequence" if self._track.gapless else gaps.SUSPICION
 
     def lost(self, line: LineId, now_ms: int, cause: str | None = "disconnect") -> list[bytes]:
         """Remove a line: it has ended; return what that sets free.
@@ -239,8 +245,9 @@ class Merge:
         """One that was joined is not any more: see whether another one has brought as much."""
         assert self._edge is not None  # a line has entered
         last = self._edge.last
-        rest = [line.last for line in self._lines.values() if line.joined]
-        if last is not None and not any(one is not None and (one == last or self._track.reaches(one)) for one in rest):
+        joined = [line.last for line in self._lines.values() if line.joined]
+        rest = [one for one in joined if one is not None and not gaps.is_marker(one)]
+        if last is not None and not any(one == last or self._track.reaches(one) for one in rest):
             self._doubt = self._doubt or cause
 
     def suspect(self, cause: str | None) -> None:
@@ -304,7 +311,7 @@ class Merge:
         one.doubtful = False
         if self._track.skips(payload):
             if self._alone():
-                self._cause = "sequence"
+                self._cause = self._skipping
             else:
                 self._part(one)
                 one.until_ms = now_ms + PATIENCE_MS

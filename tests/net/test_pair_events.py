@@ -137,3 +137,110 @@ def test_a_hole_that_grows_while_it_is_filled_is_one(connect):
         assert [message["event"] for message in got if "event" in message] == ["gap"]
         assert told(watch, TRADES) == [("began",), ("ended", True)]
         assert counted(ws, TRADES) == (1, 1)
+
+
+SECONDS = {"channel": "candle1s", "instId": "BTC-USDT"}
+
+
+def second(number, closed="1"):
+    return {"arg": SECONDS, "data": [[str(1_700_000_000_000 + 1000 * number), *"1212333", closed]]}
+
+
+def test_seconds_without_trades_are_no_hole(connect, peer, monkeypatch):
+    """A link is back, and the next bar starts some seconds later: there were no trades, or OKX would have told."""
+    monkeypatch.setattr(merging, "PATIENCE_MS", 50)
+    talks = {}
+
+    def script(talk):
+        talk.subscribed()
+        if talk.number < 3:
+            talk.json(second(1))
+        talks[talk.number] = talk
+        talk.until_gone()
+
+    ws = connect(urls=peer(script).urls, markers=True, redundancy=2, backfill=False)
+    watch = Watch(ws)
+    subscription = ws.subscribe(**SECONDS, queue=True)
+    assert subscription.get(timeout=5)["data"][0][0] == "1700000001000"
+    whole(ws, "business")
+    talks[2].sock.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: 3 in talks)
+    whole(ws, "business")
+    talks[3].json(second(7))
+    assert subscription.get(timeout=5)["data"][0][0] == "1700000007000"
+    assert watch.of("gap") == []
+
+
+LIQUIDATIONS = {"channel": "liquidation-orders", "instType": "SWAP"}
+LATER = Backoff(first_s=60.0, cap_s=60.0)
+
+
+def liquidation(number):
+    details = [{"ts": str(1_700_000_000_000 + number)}]
+    return {"arg": LIQUIDATIONS, "data": [{"instId": "BTC-USDT-SWAP", "details": details}]}
+
+
+def test_a_link_that_withholds_a_stream_while_the_other_one_is_away_is_found_out(connect, peer, monkeypatch):
+    """It answers pings, and never brought what the other had: asked anew, and told, though it has no numbers."""
+    monkeypatch.setattr(pairs, "MUTE_S", 0.3)
+    talks = {}
+
+    def script(talk):
+        if talk.number > 2:
+            return
+        talk.upgrade()
+        talks[talk.number] = talk
+        while True:
+            request = talk.read_request()
+            talk.ack(request)
+            talk.requests = [*getattr(talk, "requests", []), request["op"]]
+
+    ws = connect(urls=peer(script).urls, markers=True, redundancy=2, backoff=LATER)
+    watch = Watch(ws)
+    subscription = ws.subscribe([LIQUIDATIONS], queue=True)[0].wait(5)
+    whole(ws)
+    for number in (1, 2):
+        talks[2].json(liquidation(number))
+        assert subscription.get(timeout=5)["data"] == liquidation(number)["data"]
+        if number == 1:
+            talks[1].json(liquidation(number))
+    stream = ws._lines["public"].find(LIQUIDATIONS)
+    eventually(lambda: sorted([stream.messages, stream.twin.messages]) == [1, 2])
+    talks[2].sock.shutdown(socket.SHUT_RDWR)
+    assert watch.wait("stalled", timeout=5).arg == LIQUIDATIONS
+    eventually(lambda: talks[1].requests == ["subscribe", "unsubscribe", "subscribe"])
+    watch.wait("gap", arg=LIQUIDATIONS)
+    talks[1].json(liquidation(9))
+    marker, message = subscription.get(timeout=5), subscription.get(timeout=5)
+    assert (marker["cause"], marker["since_ms"], marker["until_ms"]) == ("stall", 1_700_000_000_002, 1_700_000_000_009)
+    assert message["data"] == liquidation(9)["data"]
+    eventually(lambda: len(told(watch, LIQUIDATIONS)) == 2)
+
+
+def test_a_link_that_has_brought_all_is_left_in_peace(connect, peer, monkeypatch):
+    """Its stream is quiet, as far as anybody can know."""
+    monkeypatch.setattr(pairs, "MUTE_S", 0.1)
+    talks = {}
+
+    def script(talk):
+        if talk.number > 2:
+            return
+        talk.subscribed()
+        talks[talk.number] = talk
+        talk.until_gone()
+
+    ws = connect(urls=peer(script).urls, markers=True, redundancy=2, backoff=LATER)
+    watch = Watch(ws)
+    subscription = ws.subscribe([LIQUIDATIONS], queue=True)[0].wait(5)
+    whole(ws)
+    for talk in (talks[2], talks[1]):
+        talk.json(liquidation(1))
+    assert subscription.get(timeout=5)["data"]
+    (pair,) = [line.pair for line in ws._lines["public"].lines]
+    eventually(lambda: pair.first.session.messages > 1 and pair.second.session.messages > 1)
+    talks[2].sock.shutdown(socket.SHUT_RDWR)
+    watch.wait("disconnected")
+    eventually(lambda: pair._left is None)
+    talks[1].json(liquidation(2))
+    assert subscription.get(timeout=5)["data"] == liquidation(2)["data"]
+    assert watch.of("stalled") == watch.of("gap") == []

@@ -799,3 +799,67 @@ def test_what_the_first_line_left_out_before_its_first_message_is_told():
     marker, after = merge.receive("old", [trade(4)], MS)
     assert gaps.is_marker(marker) and after == trade(4)
     assert merge.receive("old", [trade(6)], MS) == [trade(6)], "from then on its own order is the truth"
+
+
+SECONDS = "candle1s"
+
+
+@pytest.mark.parametrize("why", ["held", "alone"])
+def test_seconds_without_trades_are_suspected_but_no_hole(why):
+    """OKX does not say that it pushes them: who fills holes is asked to look, and nobody is told of what is not."""
+    lines = Lines({"channel": SECONDS, "instId": "BTC-USDT"}, candle(0, 1, "1", SECONDS))
+    if why == "alone":
+        assert lines.flushed("new", MS) == [] and lines.lost("old", MS) == []
+        found, *rest = lines.get("new", candle(5000, 1, "0", SECONDS))
+    else:
+        assert lines.get("new", candle(5000, 1, "0", SECONDS)) == lines.flushed("new", MS) == []
+        assert lines.expire(lines.until_ms - 1) == []
+        found, *rest = lines.expire(lines.until_ms)
+    assert gaps.is_suspicion(found) and marker(found)[0] == "sequence" and rest == [candle(5000, 1, "0", SECONDS)]
+    assert lines.caught_up and lines.get("new", candle(5000, 2, "1", SECONDS)) == [candle(5000, 2, "1", SECONDS)]
+
+
+def test_trades_that_are_left_out_are_missing():
+    """Their ids count one by one."""
+    lines = Lines(TRADES, trade(1))
+    lines.flushed("new", MS)
+    lines.lost("old", MS)
+    found, *rest = lines.get("new", trade(5))
+    assert marker(found)[0] == "sequence" and not gaps.is_suspicion(found) and rest == [trade(5)]
+
+
+@pytest.mark.parametrize(
+    ("arg", "ahead", "behind", "same"),
+    [
+        (ORDERS, order(2), order(1), push({**ORDERS, "uid": "7"}, orjson.loads(order(2))["data"][0])),
+        (TRADES, trade(3), trade(2), trade(3, count=2)),
+        (TICKERS, ticker(2), ticker(1), ticker(2, "3")),
+        (TICKERS, ticker(2), ticker(1), ticker(3)),
+        ({"channel": "candle1m", "instId": "BTC-USDT"}, candle(0, 3, "1"), candle(0, 3), candle(0, 4, "1")),
+        (BOOKS, book(1, 2), book(0, 1), book(-1, 2)),
+    ],
+)
+def test_a_line_that_is_left_is_in_doubt_until_it_has_brought_what_the_other_had(arg, ahead, behind, same):
+    """As the next line shows that: with the same words or others."""
+    for brought, doubtful in ((behind, True), (same, False)):
+        lines = Lines(arg, behind if arg is not BOOKS else book(-1, 1), others=())
+        lines.enter("new", MS)
+        lines.get("old", behind)
+        lines.flushed("new", MS)
+        lines.get("new", behind if arg is not BOOKS else book(-1, 1))
+        lines.get("old", ahead)
+        if brought is same:
+            lines.get("new", same)
+        assert lines.joined("new")
+        lines.lost("old", MS)
+        assert lines.doubtful is doubtful and lines.pending is None
+
+
+def test_what_repeats_itself_to_each_line_puts_none_in_doubt():
+    """The account, at times of each connection's own."""
+    account = [push({"channel": "account"}, {"uTime": str(MS + n)}, curPage=1, lastPage=True) for n in range(2)]
+    lines = Lines({"channel": "account"}, account[0])
+    lines.flushed("new", MS)
+    lines.get("old", account[1])
+    lines.lost("old", MS)
+    assert not lines.doubtful

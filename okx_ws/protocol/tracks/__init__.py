@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..identity import kind_of
+from ..identity import WHOLE_STATES, kind_of
 from .books import Book
 from .events import Events
 from .states import Candles, State
@@ -28,7 +28,7 @@ def track_of(arg: Mapping[str, Any]) -> Track:
     if kind == "event":
         return Events(arg["channel"])
     if kind == "state":
-        return State(paged=arg["channel"] in ("account", "positions"))
+        return State(paged=arg["channel"] in ("account", "positions"), repeated=arg["channel"] in WHOLE_STATES)
     if kind == "candle":
         return Candles(arg["channel"])
     return Book() if kind == "book" else Trades()

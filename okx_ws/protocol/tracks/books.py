@@ -64,6 +64,10 @@ class Book(Track):
     def lacks(self, payload: bytes) -> bool:
         return False  # its chain tells
 
+    def reaches(self, payload: bytes) -> bool:
+        numbers = sequence(payload)
+        return numbers is not None and numbers[1] == self._seqId
+
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         if payload == self._last and line != self.lead:
             return SETTLED

@@ -30,6 +30,9 @@ class Events(Track):
     def place(self, payload: bytes) -> Place:
         return "old" if any(key in self._seen for key in self._keys(payload)) else "ahead"
 
+    def reaches(self, payload: bytes) -> bool:
+        return not set(self._keys(self._last)).isdisjoint(self._keys(payload))
+
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         if payload == self._last and line != self.lead:
             return SETTLED  # lines that keep pace: undecoded

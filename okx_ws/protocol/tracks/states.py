@@ -38,11 +38,16 @@ class State(Track):
     A message as new as the newest is delivered if none of the recent ones reads the same. One without a time (an
     empty list of positions) is believed of the lead only. The pages of a snapshot are delivered together, when the
     last has come: pages of two lines, or an update among them, would tear it.
+
+    Args:
+        paged: Its snapshots have pages.
+        repeated: OKX repeats it now and then, to each connection at times of its own.
     """
 
-    def __init__(self, paged: bool) -> None:
+    def __init__(self, paged: bool, repeated: bool) -> None:
         super().__init__()
         self._paged = paged
+        self._repeated = repeated
         #: What was delivered last, the newest at the end.
         self._recent: deque[bytes] = deque(maxlen=RECENT)
         #: The time of the newest; None while it has not been looked up, or there is none.
@@ -58,6 +63,10 @@ class State(Track):
 
     def lacks(self, payload: bytes) -> bool:
         return False  # the newest holds it all
+
+    def reaches(self, payload: bytes) -> bool:
+        at, newest = newest_time(payload), self._newest()
+        return self._repeated or at is None or newest is None or at >= newest
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         recent = self._recent
@@ -148,7 +157,8 @@ class Candles(Track):
     """Candles of one instrument and one length.
 
     A closed candle is delivered once, also late. Of an open one the larger volume is newer; as much, or none at all,
-    is delivered if it reads otherwise than the recent ones.
+    is delivered if it reads otherwise than the recent ones. A bar that is left out proves nothing: OKX does not say
+    that it pushes those in which nothing was traded (above all seconds).
     """
 
     def __init__(self, channel: str) -> None:
@@ -178,6 +188,10 @@ class Candles(Track):
 
     def lacks(self, payload: bytes) -> bool:
         return self.skips(payload)
+
+    def reaches(self, payload: bytes) -> bool:
+        keys = candle_keys(payload)
+        return bool(keys) and max(keys or ())[:2] >= self._newest[:2]
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         lead = line == self.lead

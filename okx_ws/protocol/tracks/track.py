@@ -42,10 +42,12 @@ class Track:
     Attributes:
         lead: The line that delivered last, or `NOBODY`; None if it has ended or has a hole.
         recalling: The first push of a line may tell what happened long ago.
+        gapless: Numbers count one by one: what `skips` is missing. If not, it may be, or there was nothing.
         chained: Only its own numbers prove that a message continues what was delivered.
         renewing: The next whole message is to be delivered, whoever brings it.
     """
 
+    gapless = False
     recalling = False
     chained = False
     renewing = False
@@ -67,7 +69,7 @@ class Track:
 
     def reaches(self, payload: bytes) -> bool:
         """Tell whether nothing that was delivered is newer than this message, though it may read otherwise."""
-        return False
+        raise NotImplementedError
 
     def admit(self, line: LineId, payload: bytes, out: list[bytes]) -> Verdict:
         """Append to `out` what is new in the next message of a line that has no hole."""

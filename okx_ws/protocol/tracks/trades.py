@@ -22,6 +22,8 @@ class Trades(Track):
     that had brought all that was delivered.
     """
 
+    gapless = True
+
     def __init__(self) -> None:
         super().__init__()
         self._last = -1
