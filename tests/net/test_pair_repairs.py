@@ -251,3 +251,48 @@ def test_polling_begins_when_neither_link_is_up(double):
     assert polled() == before
     times = [int(message["data"][0]["ts"]) for message in got.of(tickers) if "data" in message]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("redundancy", [1, 2])
+def test_a_hand_over_that_is_asked_for_while_a_repair_waits_for_a_handler(connect, redundancy, inline):
+    """Acceptance 42, 86: REST is slow, a handler blocks in the midst, links are rotated: each trade once, in order."""
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def take(message):
+        if message.get("backfill") and not blocked.is_set():
+            blocked.set()
+            assert go_on.wait(20)
+        reader.take(message)
+
+    with LocalExchange(speed=10) as exchange:
+        exchange.record()
+        ws = connect(exchange, markers=True, redundancy=redundancy, backoff=QUICK)
+        watch, reader = Watch(ws), Reader()
+        ws.subscribe(TRADES, handler=take, inline=inline)
+        reader.fresh(TRADES)
+        if redundancy == 2:
+            whole(ws)
+        refused = exchange.faults.start("refuse", what="upgrade", endpoint="public")
+        slow = exchange.faults.start("slow", what="rest", delay_s=0.2)
+        exchange.drop("public")
+        watch.wait("disconnected")
+        made = [len(exchange.sent(arg)) for arg in TRADES]
+        eventually(lambda: all(len(exchange.sent(arg)) > n + 5 for arg, n in zip(TRADES, made, strict=True)))
+        refused.stop()
+        assert blocked.wait(10)
+        before = {link["conn_id"] for link in links(ws)}
+        for _ in range(3):
+            ws.rotate()
+            assert not threading.Event().wait(0.1)
+        slow.stop()
+        go_on.set()
+        eventually(
+            lambda: before.isdisjoint(link["conn_id"] for link in links(ws)) and len(links(ws)) == redundancy,
+            timeout=15,
+        )
+        reader.fresh(TRADES)
+        for arg in TRADES:
+            assert is_whole(reader.of(arg)), spans(reader.of(arg))
+            assert [marker["repaired"] for marker in reader.markers(arg)] == [True]
+        assert len(watch.of("disconnected")) == redundancy
