@@ -108,6 +108,10 @@ class Pair:
             self.second.session.want_twin(stream)
             if stream.twin is not None:
                 stream.twin.link = self.second
+                if (
+                    not stream.twin.goes_on
+                ):  # it came from other links with a hole: whichever is first to bring it tells it
+                    self.second.session.holes.share(stream.twin)
             self.second.wake()
 
     def unwanted(self, stream: Stream) -> None:
@@ -116,6 +120,7 @@ class Pair:
 
     def leave(self, stream: Stream) -> None:
         """A stream of the first link moves elsewhere: its twin is not wanted any more."""
+        self.seams.forget(stream)
         if stream.twin is not None:
             stream.twin.holders = []
             self.second.session.holders_changed(stream.twin)
@@ -177,7 +182,7 @@ class Pair:
             if self._left is None or self._left[0] is link:  # else it is one more attempt in vain
                 self._left = (self.other(link), time.monotonic() + MUTE_S)
             for stream in link.session.subscriptions:
-                if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.live:
+                if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.goes_on:
                     self.other(link).session.holes.share(stream.twin)
         for joint in joints:
             joint.lost(link)

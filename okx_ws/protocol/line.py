@@ -81,10 +81,14 @@ class Edge:
                 self.last, self.at_ms = payload, now_ms
                 return
 
+    @property
+    def named_ms(self) -> int | None:
+        """The time that what was delivered last names, if any."""
+        return None if self.last is None else gaps.time_of(self.last, newest=True)
+
     def time_ms(self) -> int:
         """Return the time of what was delivered last: of its arrival, if it names none."""
-        named = None if self.last is None else gaps.time_of(self.last, newest=True)
-        return named or self.at_ms
+        return self.named_ms or self.at_ms
 
     def is_before(self, payload: bytes) -> bool:
         """Tell whether a message is not older than what was delivered last, by the time that it names, if any."""
@@ -106,9 +110,9 @@ class Edge:
             begins_here: The line has not brought what was delivered last: the hole is at least from there.
         """
         told = codec.decode(marker)
-        if begins_here and self.last is not None:
-            since_ms = self.time_ms()
+        if self.last is None:
+            since_ms = min(told["since_ms"], self.at_ms) if begins_here else told["since_ms"]
         else:
-            since_ms = (min if begins_here else max)(told["since_ms"], self.time_ms())
+            since_ms = self.time_ms() if begins_here else max(told["since_ms"], self.time_ms())
         lost = told["lost"] if since_ms == told["since_ms"] else None
         return gaps.marker(told["arg"], told["cause"], since_ms, max(since_ms, told["until_ms"]), lost)

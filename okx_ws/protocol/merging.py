@@ -360,10 +360,14 @@ class Merge:
         if not one.joined:
             one.hold(marker)
             return
-        cause = codec.decode(marker)["cause"]
+        told = codec.decode(marker)
+        cause = told["cause"]
         if one.doubtful and cause != "malformed" and self._cause is None:
             return  # from before it began, which others cover
         heir = self._heir()
+        behind = self._cause is not None or self._doubt is not None
+        if behind and told["until_ms"] < (self._edge_after(out, now_ms).named_ms or 0):
+            return  # it is late: what it lacks here others have brought, and what they lack comes later
         if not self._alone():
             self._part(one)
             self._doubt_rest(cause)
@@ -371,7 +375,6 @@ class Merge:
             self._part(one)
             self._promote(heir, self._cause or cause, out, now_ms)
         else:
-            behind = self._cause is not None or self._doubt is not None
             out.append(self._edge_after(out, now_ms).widened(marker, begins_here=behind))
             self.holes += 1
             self._cause, self._doubt, one.doubtful = None, None, False

@@ -176,6 +176,11 @@ class Stream:
         return self.wire == "on" and not self.anew
 
     @property
+    def goes_on(self) -> bool:
+        """It is live, or it flows, though it was not acknowledged."""
+        return self.live or (self.wire == "asked" and self.flows)
+
+    @property
     def stands(self) -> bool:
         """It is live, or its twin is."""
         return self.live or (self.twin is not None and self.twin.live)

@@ -10,6 +10,7 @@ from okx_ws.net import pairs
 from okx_ws.protocol import merging
 from tests.net.test_pair_seams import TRADES, trade
 from tests.net.test_redundancy import whole
+from tests.peer import close_frame
 from tests.watch import Watch, eventually
 
 TICKERS = {"channel": "tickers", "instId": "BTC-USDT"}
@@ -244,3 +245,82 @@ def test_a_link_that_has_brought_all_is_left_in_peace(connect, peer, monkeypatch
     talks[1].json(liquidation(2))
     assert subscription.get(timeout=5)["data"] == liquidation(2)["data"]
     assert watch.of("stalled") == watch.of("gap") == []
+
+
+@pytest.mark.parametrize("quicker", ["first", "second"])
+def test_what_moves_to_other_links_is_missing_until_either_brings_it(connect, peer, quicker):
+    """OKX closes a link for carrying too much: whichever new link is quicker tells the hole that the move has left."""
+    talks, args = {}, [{"channel": "trades", "instId": f"I{number}-USDT"} for number in range(4)]
+
+    def push(arg, number):
+        row = {"instId": arg["instId"], "tradeId": str(number), "ts": str(1_700_000_000_000 + number), "count": "1"}
+        return {"arg": arg, "data": [{**row, "px": "1", "sz": "1", "side": "buy"}]}
+
+    def script(talk):
+        talk.upgrade()
+        talks[talk.sock.getpeername()[1]] = talk
+        while True:
+            request = talk.read_request()
+            talk.ack(request)
+            for arg in request["args"] if talk.number < 3 and request["op"] == "subscribe" else ():
+                talk.json(push(arg, 1))
+
+    got = []
+    ws = connect(urls=peer(script).urls, markers=True, redundancy=2, backfill=False, backoff=LATER)
+    watch = Watch(ws)
+    ws.subscribe(args, handler=got.append)
+    whole(ws)
+    eventually(lambda: len(got) == 4)
+    (crowded,) = [line.pair for line in ws._lines["public"].lines]
+    talk_of(talks, crowded.first).send(close_frame(4009, "too many"))
+    eventually(lambda: len(ws._lines["public"].lines) == 2)
+    pair = ws._lines["public"].lines[1].pair
+    streams = pair.first.session.subscriptions
+    eventually(lambda: [s.live and s.twin.live for s in streams] == [True, True])
+    moved = next(iter(streams))
+    talk_of(talks, getattr(pair, quicker)).json(push(moved.arg, 9))
+    eventually(lambda: len(got) == 6)
+    talk_of(talks, pair.second if quicker == "first" else pair.first).json(push(moved.arg, 9))
+    talk_of(talks, getattr(pair, quicker)).json(push(moved.arg, 10))
+    eventually(lambda: len(got) == 7)
+    assert [m.get("event") or m["data"][0]["tradeId"] for m in got[4:]] == ["gap", "9", "10"]
+    assert (got[4]["since_ms"], got[4]["until_ms"]) == (1_700_000_000_001, 1_700_000_000_009)
+    assert told(watch, moved.arg) == [("began",), ("ended", False)]
+
+
+def talk_of(talks, link):
+    """Return the peer's end of a link."""
+    return talks[link._app.wire._sock.getsockname()[1]]
+
+
+def test_a_link_whose_acknowledgement_was_lost_covers_the_other_one(connect, peer):
+    """Data counts as much: it has gone on with the stream when the other one falls, and nothing is missing."""
+    talks = {}
+
+    def script(talk):
+        talk.upgrade()
+        request = talk.read_request("subscribe")
+        if talk.number < 3:
+            talk.ack(request)
+            talk.json(trade(1))
+        talks[talk.number] = talk
+        talk.until_gone()
+
+    got = []
+    ws = connect(urls=peer(script).urls, markers=True, redundancy=2, backfill=False)
+    watch = Watch(ws)
+    ws.subscribe(**TRADES, handler=got.append)
+    whole(ws)
+    talks[2].sock.shutdown(socket.SHUT_RDWR)
+    watch.wait("disconnected")
+    eventually(lambda: 3 in talks)
+    stream = ws._lines["public"].find(TRADES)
+    for talk in (talks[1], talks[3]):
+        before = stream.messages + stream.twin.messages
+        talk.json(trade(2))
+        eventually(lambda before=before: stream.messages + stream.twin.messages > before)
+    talks[1].sock.shutdown(socket.SHUT_RDWR)
+    watch.wait("disconnected")
+    talks[3].json(trade(3))
+    eventually(lambda: len(got) == 3)
+    assert [m.get("event") or m["data"][0]["tradeId"] for m in got] == ["1", "2", "3"]

@@ -863,3 +863,20 @@ def test_what_repeats_itself_to_each_line_puts_none_in_doubt():
     lines.get("old", account[1])
     lines.lost("old", MS)
     assert not lines.doubtful
+
+
+def test_a_hole_of_a_late_line_that_the_other_one_had_filled_is_none():
+    """Its bounds are behind what was delivered; what follows tells whether anything is missing after that."""
+    lines = Lines(TRADES, trade(1))
+    lines.get("new", trade(1))
+    lines.get("old", *map(trade, range(2, 6)))
+    assert lines.lost("old", MS) == []
+    assert lines.get("new", gaps.marker(TRADES, "disconnect", MS + 1, MS + 3), trade(3), trade(6)) == [trade(6)]
+
+
+def test_a_hole_that_a_line_begins_with_keeps_its_bounds():
+    """It came from elsewhere, with a hole from before the merge began."""
+    lines = Merge(TRADES)
+    lines.enter("new", MS + 500)
+    found, _ = lines.receive("new", [gaps.marker(TRADES, "disconnect", MS + 1, MS + 9), trade(9)], MS + 600)
+    assert marker(found) == ("disconnect", 1, 9)
