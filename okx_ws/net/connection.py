@@ -59,6 +59,8 @@ class Connection(Wishes):
         self.departing = False
         #: The link is to be dialled anew at once, without a word: another one has everything.
         self._redialling = False
+        #: The newest loss is nobody's business, as things stood when it happened.
+        self._quiet = False
         #: When it is handed over because of its age (monotonic).
         self._old_at = float("inf")
         #: The thread does nothing any more.
@@ -220,6 +222,7 @@ class Connection(Wishes):
                 self.departing = False
                 if self.pair is None or self.pair.permanent:
                     self.renewing = False  # the next one logs in with the new key
+                self._quiet = self.pair is not None and self.pair.is_quiet(self)
                 self.session.link_down()
                 self.changed.notify_all()
             if wire is not None:
@@ -242,9 +245,8 @@ class Connection(Wishes):
             return
         self.last_error = text = loss.reason or meaning
         self.last_error_at = now
-        quiet = self.pair is not None and self.pair.is_quiet(self)
         ended = self.pair is not None and self.pair.after_loss(self)
-        if loss.opened and not quiet:
+        if loss.opened and not self._quiet:
             self._tell(Event("disconnected", self.endpoint, code=str(loss.code), msg=text))
         if loss.opened and now - self._up_at >= self._settings.backoff.healthy_s:
             self._attempt = 0

@@ -112,7 +112,7 @@ class HandOver(Pair):
     # ------------------------------------------------------------------ losses
 
     def is_quiet(self, link: Connection) -> bool:
-        """Tell whether the loss of a link, which has just happened, is nobody's business."""
+        """Tell whether the loss of a link, which happens now, is nobody's business."""
         with self._mutex:  # without the new link nothing is missing; without the old one, if the new one has it all
             if link is self.second:
                 return self.state != "leaving"  # then it is all there is

@@ -205,7 +205,7 @@ class Pair:
         return None
 
     def is_quiet(self, link: Connection) -> bool:
-        """Tell whether the loss of a link, which has just happened, is nobody's business."""
+        """Tell whether the loss of a link, which happens now, is nobody's business."""
         return False
 
     # ------------------------------------------------------------------ inside

@@ -81,14 +81,10 @@ class Edge:
                 self.last, self.at_ms = payload, now_ms
                 return
 
-    @property
-    def named_ms(self) -> int | None:
-        """The time that what was delivered last names, if any."""
-        return None if self.last is None else gaps.time_of(self.last, newest=True)
-
     def time_ms(self) -> int:
         """Return the time of what was delivered last: of its arrival, if it names none."""
-        return self.named_ms or self.at_ms
+        named = None if self.last is None else gaps.time_of(self.last, newest=True)
+        return named or self.at_ms
 
     def is_before(self, payload: bytes) -> bool:
         """Tell whether a message is not older than what was delivered last, by the time that it names, if any."""

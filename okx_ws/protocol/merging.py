@@ -163,14 +163,10 @@ class Merge:
         admit = self._track.admit
         if payloads:
             one.last = payloads[-1]
-        for payload in payloads:
-            if (
-                not one.joined
-                or one.doubtful
-                or self._cause is not None
-                or self._doubt is not None
-                or payload.startswith(gaps.MARKER_START)
-            ):
+        for number, payload in enumerate(payloads):
+            if payload.startswith(gaps.MARKER_START):
+                self._hole(one, payload, out, now_ms, followed=number + 1 < len(payloads))
+            elif not one.joined or one.doubtful or self._cause is not None or self._doubt is not None:
                 self._take(one, payload, out, now_ms)
             elif (verdict := admit(line, payload, out)) is not SETTLED:
                 self._unsettled(one, payload, verdict, out, now_ms)
@@ -355,8 +351,8 @@ class Merge:
         else:
             track.begin(one.id, payload, out)  # as over one line alone: the consumer sees what does not fit
 
-    def _hole(self, one: Line, marker: bytes, out: list[bytes], now_ms: int) -> None:
-        """Take a marker: the line has a hole here."""
+    def _hole(self, one: Line, marker: bytes, out: list[bytes], now_ms: int, followed: bool = False) -> None:
+        """Take a marker: the line has a hole here. If more is missing than that, what follows it tells."""
         if not one.joined:
             one.hold(marker)
             return
@@ -366,8 +362,8 @@ class Merge:
             return  # from before it began, which others cover
         heir = self._heir()
         behind = self._cause is not None or self._doubt is not None
-        if behind and told["until_ms"] < (self._edge_after(out, now_ms).named_ms or 0):
-            return  # it is late: what it lacks here others have brought, and what they lack comes later
+        if behind and followed and self._edge_after(out, now_ms).last is not None:
+            return  # what the line lacks others may have brought
         if not self._alone():
             self._part(one)
             self._doubt_rest(cause)
