@@ -94,6 +94,12 @@ class Mending:
         hold = self._hold
         return hold is None or hold.may_go(time.monotonic())
 
+    @property
+    def last(self) -> bytes | None:
+        """What was delivered last, while messages go through here. From any thread."""
+        hold = self._hold
+        return None if hold is None else hold.last
+
     def deliver(self, outlet: Outlet | None, batch: list[bytes], last: bytes | None) -> None:
         """Take messages for an outlet, markers among them; `last` was delivered before."""
         prompt, direct = apart(outlet)

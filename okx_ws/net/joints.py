@@ -204,6 +204,12 @@ class Joint:
             return None if pending is None else OpenHole(*pending, begun, self._watch.told)
 
     @property
+    def delivered(self) -> bytes | None:
+        """What was delivered last; by the merge, or by who fills holes behind it."""
+        last = self.mending.last if self.mending is not None else None
+        return last or self._last
+
+    @property
     def has_begun(self) -> bool:
         """A link has entered, ever."""
         with self._lock:

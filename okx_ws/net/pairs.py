@@ -120,6 +120,11 @@ class Pair:
 
     def leave(self, stream: Stream) -> None:
         """A stream of the first link moves elsewhere: its twin is not wanted any more."""
+        for route in [*stream.routes, *(stream.twin.routes if stream.twin is not None else ())]:
+            joint = self.seams.joint_of(route)
+            if joint is not None:  # what waits there is handed on to nobody any more
+                route.last = joint.delivered
+        self.first.session.holes.moved(stream)
         self.seams.forget(stream)
         if stream.twin is not None:
             stream.twin.holders = []

@@ -54,6 +54,10 @@ class Mending(Protocol):
     def idle(self) -> bool:
         """It can be done without. From any thread."""
 
+    @property
+    def last(self) -> bytes | None:
+        """What was delivered last, if it is under way; None: nothing is. From any thread."""
+
     def deliver(self, outlet: Outlet | None, batch: list[bytes], last: bytes | None) -> None:
         """Take messages for an outlet, markers among them; `last` was delivered before them."""
 

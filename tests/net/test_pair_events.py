@@ -1,6 +1,7 @@
 """A hole is told once, as events too: as it begins, and how it ended; whichever of two links lacks what."""
 
 import socket
+import threading
 
 import pytest
 
@@ -337,3 +338,47 @@ def test_a_link_whose_acknowledgement_was_lost_covers_the_other_one(connect, pee
     talks[3].json(trade(3))
     eventually(lambda: len(got) == 3)
     assert [m.get("event") or m["data"][0]["tradeId"] for m in got] == ["1", "2", "3"]
+
+
+def test_what_waits_for_a_handler_when_it_moves_lies_in_the_hole(connect, peer):
+    """It was read, and is handed on to nobody any more: the hole begins behind what was."""
+    talks, args = {}, [{"channel": "trades", "instId": f"I{number}-USDT"} for number in range(2)]
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def push(number):
+        row = {"instId": "I1-USDT", "tradeId": str(number), "ts": str(1_700_000_000_000 + number), "count": "1"}
+        return {"arg": args[1], "data": [{**row, "px": "1", "sz": "1", "side": "buy"}]}
+
+    def script(talk):
+        talk.upgrade()
+        talks[talk.sock.getpeername()[1]] = talk
+        while True:
+            talk.ack(talk.read_request())
+
+    def take(message):
+        got.append(message)
+        if "data" in message and message["data"][0]["tradeId"] == "2":
+            blocked.set()
+            assert go_on.wait(10)
+
+    got = []
+    ws = connect(urls=peer(script).urls, markers=True, redundancy=2, backfill=False, backoff=LATER)
+    ws.subscribe(args, handler=take, inline=True)
+    whole(ws)
+    (crowded,) = [line.pair for line in ws._lines["public"].lines]
+    talk_of(talks, crowded.second).json(push(1))
+    talk_of(talks, crowded.second).json(push(2))
+    assert blocked.wait(5)
+    stream = ws._lines["public"].find(args[1])
+    for number in (1, 2, 3, 4):
+        talk_of(talks, crowded.first).json(push(number))
+    eventually(lambda: stream.messages == 4)
+    talk_of(talks, crowded.first).send(close_frame(4009, "too many"))
+    eventually(lambda: len(ws._lines["public"].lines) == 2)
+    go_on.set()
+    pair = ws._lines["public"].lines[1].pair
+    eventually(lambda: [s.live and s.twin.live for s in pair.first.session.subscriptions] == [True])
+    talk_of(talks, pair.second).json(push(9))
+    eventually(lambda: "data" in got[-1] and got[-1]["data"][0]["tradeId"] == "9")
+    told = [(m["since_ms"], m["until_ms"]) if "event" in m else int(m["data"][0]["tradeId"]) for m in got]
+    assert told == [1, 2, (1_700_000_000_002, 1_700_000_000_009), 9]
