@@ -63,8 +63,6 @@ class Connection(Wishes):
         self._quiet = False
         #: When it is handed over because of its age (monotonic).
         self._old_at = float("inf")
-        #: The thread does nothing any more.
-        self._ended = False
         #: Since when it has had no subscription (monotonic); None while it has one.
         self._empty_since: float | None = None
         self._app: LinkApp | None = None
@@ -78,35 +76,7 @@ class Connection(Wishes):
         self.connects = 0
         self._bytes_before = 0
 
-    # ------------------------------------------------------------------ the end
-
-    def stop(self) -> None:
-        """Ask the thread to end; returns at once."""
-        with self.changed:
-            self._stopping = True
-            if self._thread is None:  # it was never needed, or could not be started
-                self.failure = ManagerClosed("the manager is closed")
-                self._waker.close()  # no call waits: the first one starts the thread
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def give_up(self, error: ConnectionLost) -> None:
-        """Ask the thread to end, since the endpoint has failed; returns at once."""
-        with self.changed:
-            if self.failure is None:
-                self.failure = error
-            self._stopping = True
-            if self._thread is None:
-                self._waker.close()
-            self.changed.notify_all()
-        self._waker.wake()
-
-    def retire(self) -> None:
-        """Ask the thread to end, since another link has what this one had; returns at once."""
-        with self.changed:
-            self.retired = self._stopping = True
-            self.changed.notify_all()
-        self._waker.wake()
+    # ------------------------------------------------------------------ the thread
 
     def redial(self) -> None:
         """Close the link and dial a new one at once, since another link has everything. On the thread.
@@ -123,28 +93,11 @@ class Connection(Wishes):
         pair = self.pair
         return bool(self.session.up) or (pair is not None and pair.seams.is_up)
 
-    @property
-    def over(self) -> bool:
-        """The thread has run and ended."""
-        return self._thread is not None and (self._ended or not self._thread.is_alive())
-
-    def join(self, until: float) -> bool:
-        """Wait for the thread to end, until `until` (monotonic); return whether it has."""
-        if self._thread is not None and not self.is_current():
-            self._thread.join(max(0.0, until - time.monotonic()))
-        return self._thread is None or not self._thread.is_alive()
-
     def abort(self) -> None:
         """Cut the socket: the thread hangs in user code, or the peer holds it."""
         app = self._app
         if app is not None:
             app.wire.abort()
-
-    def is_current(self) -> bool:
-        """Tell whether the caller runs on this connection's thread."""
-        return threading.current_thread() is self._thread
-
-    # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
         try:

@@ -61,6 +61,8 @@ class Wishes:
         self._waker = Waker()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        #: The thread does nothing any more.
+        self._ended = False
         self._held_open = False
         #: It has ended, or is about to, since nobody needs it any more.
         self.retired = False
@@ -272,6 +274,51 @@ class Wishes:
     def needed(self) -> bool:
         """A link is needed."""
         return self.session.needed or (self._held_open and self.session.login.error is None)
+
+    # ------------------------------------------------------------------ the end
+
+    def stop(self) -> None:
+        """Ask the thread to end; returns at once."""
+        with self.changed:
+            self._stopping = True
+            if self._thread is None:  # it was never needed, or could not be started
+                self.failure = ManagerClosed("the manager is closed")
+                self._waker.close()  # no call waits: the first one starts the thread
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def give_up(self, error: ConnectionLost) -> None:
+        """Ask the thread to end, since the endpoint has failed; returns at once."""
+        with self.changed:
+            if self.failure is None:
+                self.failure = error
+            self._stopping = True
+            if self._thread is None:
+                self._waker.close()
+            self.changed.notify_all()
+        self._waker.wake()
+
+    def retire(self) -> None:
+        """Ask the thread to end, since another link has what this one had; returns at once."""
+        with self.changed:
+            self.retired = self._stopping = True
+            self.changed.notify_all()
+        self._waker.wake()
+
+    @property
+    def over(self) -> bool:
+        """The thread has run and ended."""
+        return self._thread is not None and (self._ended or not self._thread.is_alive())
+
+    def join(self, until: float) -> bool:
+        """Wait for the thread to end, until `until` (monotonic); return whether it has."""
+        if self._thread is not None and not self.is_current():
+            self._thread.join(max(0.0, until - time.monotonic()))
+        return self._thread is None or not self._thread.is_alive()
+
+    def is_current(self) -> bool:
+        """Tell whether the caller runs on this connection's thread."""
+        return threading.current_thread() is self._thread
 
     # ------------------------------------------------------------------ what the session says
 

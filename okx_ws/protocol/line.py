@@ -1,15 +1,15 @@
-"""One line of a stream, and how far the stream was delivered: what a merge keeps of its lines."""
+"""What a merge keeps of its lines: each by itself, which of them are joined, and how far the stream was delivered."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import codec, gaps
-from .tracks import LineId
+from .tracks import LineId, Track
 
-__all__ = ["MAX_HELD", "PATIENCE_MS", "Edge", "Line"]
+__all__ = ["MAX_HELD", "PATIENCE_MS", "Edge", "Line", "LineUp"]
 
 #: Where numbers say that something before what a line brought is still under way on another, it is waited for so long:
 #: what answers pings may be quicker than what sends data. After that, it is missing.
@@ -58,6 +58,96 @@ class Line:
         """Hand over what was held."""
         held, self.held, self.torn, self.recalled, self.until_ms = self.held, deque(), False, None, None
         return held
+
+
+class LineUp:
+    """The lines, in the order in which they entered, and which of them are joined.
+
+    Args:
+        track: Told of those that are not any more.
+
+    Attributes:
+        holding: How many are not joined.
+    """
+
+    def __init__(self, track: Track) -> None:
+        self._track = track
+        self._lines: dict[LineId, Line] = {}
+        self.holding = 0
+        #: By its name; None: it has not entered.
+        self.get = self._lines.get
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(list(self._lines.values()))
+
+    @property
+    def ids(self) -> tuple[LineId, ...]:
+        """Their names."""
+        return tuple(self._lines)
+
+    @property
+    def none_joined(self) -> bool:
+        """Nobody leads."""
+        return self.holding == len(self._lines)
+
+    @property
+    def alone(self) -> bool:
+        """Exactly one is joined."""
+        return self.holding == len(self._lines) - 1
+
+    @property
+    def held(self) -> int:
+        """How many messages wait for proof."""
+        return sum(len(line.held) for line in self._lines.values())
+
+    @property
+    def until_ms(self) -> int | None:
+        """When the first has waited for long enough, Unix ms; None: nothing is waited for."""
+        waiting = (line.until_ms for line in self._lines.values() if line.held and line.until_ms is not None)
+        return min(waiting, default=None) if self.holding else None
+
+    def enter(self, id: LineId) -> Line:
+        """Add a line: it is joined if no other is.
+
+        Raises:
+            ValueError: It has entered already.
+        """
+        if id in self._lines:
+            raise ValueError(f"{id!r} has entered already")
+        line = Line(id)
+        if self.none_joined:
+            line.joined = True
+        else:
+            self.holding += 1
+        self._lines[id] = line
+        return line
+
+    def remove(self, id: LineId) -> Line | None:
+        """Remove a line that has ended; return it, None if it was not there."""
+        line = self._lines.pop(id, None)
+        if line is not None:
+            self._track.forget(id)
+            self.holding -= not line.joined
+        return line
+
+    def join(self, line: Line) -> deque[bytes]:
+        """A line is proven to continue; return what it has held."""
+        line.joined = True
+        self.holding -= 1
+        return line.release()
+
+    def part(self, line: Line) -> None:
+        """A joined line is not proven to continue any more; others are, or will be."""
+        line.joined = line.fresh = line.doubtful = False
+        self.holding += 1
+        self._track.dropped(line.id)
+
+    def heir(self, whole: bool = False) -> Line | None:
+        """Return the first line that holds something, or (`whole`) something to begin with."""
+        for line in self._lines.values():
+            if line.held and not (whole and not self._track.whole(line.held[0])):
+                return line
+        return None
 
 
 class Edge:

@@ -31,12 +31,11 @@ A hole is told by a marker (`gaps.marker`) in its place, with bounds that contai
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from . import codec, gaps
-from .line import PATIENCE_MS, Edge, Line
+from .line import PATIENCE_MS, Edge, Line, LineUp
 from .tracks import RESTART, SETTLED, LineId, Verdict, track_of
 
 __all__ = ["Merge"]
@@ -58,9 +57,7 @@ class Merge:
     def __init__(self, arg: Mapping[str, Any]) -> None:
         self._arg = dict(arg)
         self._track = track_of(arg)
-        self._lines: dict[LineId, Line] = {}
-        #: How many lines are not joined.
-        self._holding = 0
+        self._lines = LineUp(self._track)
         self._edge: Edge | None = None
         #: What the first line had delivered before it entered.
         self._newest: bytes | None = None
@@ -75,12 +72,12 @@ class Merge:
     @property
     def lines(self) -> tuple[LineId, ...]:
         """The lines, in the order in which they entered."""
-        return tuple(self._lines)
+        return self._lines.ids
 
     @property
     def caught_up(self) -> bool:
         """Every line is joined: any of them may go, and nothing will be missing."""
-        return not self._holding
+        return not self._lines.holding
 
     @property
     def has_begun(self) -> bool:
@@ -106,17 +103,17 @@ class Merge:
     @property
     def held(self) -> int:
         """How many messages wait for proof."""
-        return sum(len(line.held) for line in self._lines.values())
+        return self._lines.held
 
     @property
     def until_ms(self) -> int | None:
         """When `expire` has something to do, Unix ms; None: nothing is waited for."""
-        waiting = (line.until_ms for line in self._lines.values() if line.held and line.until_ms is not None)
-        return min(waiting, default=None) if self._holding else None
+        return self._lines.until_ms
 
     def joined(self, line: LineId) -> bool:
         """Tell whether a line is proven to continue what was delivered; an unknown one is not."""
-        return line in self._lines and self._lines[line].joined
+        known = self._lines.get(line)
+        return known is not None and known.joined
 
     def enter(self, line: LineId, since_ms: int, newest: bytes | None = None) -> None:
         """Add a line. Call it before its first message: when the subscription is acknowledged on its link.
@@ -132,19 +129,13 @@ class Merge:
         Raises:
             ValueError: The line has entered already.
         """
-        if line in self._lines:
-            raise ValueError(f"{line!r} has entered already")
-        one = self._lines[line] = Line(line)
+        one = self._lines.enter(line)  # if it is joined, `_cause` tells whether something may be missing before it
         if self._edge is None:
             self._edge = Edge(since_ms)
             if newest is not None and not gaps.is_marker(newest):
                 self._track.begin(line, newest, [])
                 self._edge.last = self._newest = one.last = newest
                 one.fresh, one.doubtful = False, True
-        if self._holding < len(self._lines) - 1:
-            self._holding += 1
-        else:
-            one.joined = True  # and `_cause` tells whether something may be missing before its first message
 
     # ------------------------------------------------------------------ what happens
 
@@ -170,7 +161,7 @@ class Merge:
                 self._take(one, payload, out, now_ms)
             elif (verdict := admit(line, payload, out)) is not SETTLED:
                 self._unsettled(one, payload, verdict, out, now_ms)
-        if out and not self._holding:
+        if out and not self._lines.holding:
             edge.move(out, now_ms)
             return out
         return self._settled(out, now_ms)
@@ -200,7 +191,7 @@ class Merge:
     def expire(self, now_ms: int) -> list[bytes]:
         """Wait no longer for what numbers say is missing before what a line holds; return what that sets free."""
         out: list[bytes] = []
-        for one in list(self._lines.values()):
+        for one in self._lines:
             if one.held and not one.joined and one.until_ms is not None and now_ms >= one.until_ms:
                 self._promote(one, self._cause or self._skipping, out, now_ms)
         return self._settled(out, now_ms)
@@ -222,15 +213,12 @@ class Merge:
             cause: The marker's cause, see `gaps.marker`; None: it was not wanted any more, so nothing is missing.
         """
         out: list[bytes] = []
-        one = self._lines.pop(line, None)
-        if one is None:
-            return out
-        self._track.forget(line)
-        if not one.joined:
-            self._holding -= 1
-        elif self._holding == len(self._lines):
+        one = self._lines.remove(line)
+        if one is None or not one.joined:
+            return self._settled(out, now_ms)
+        if self._lines.none_joined:
             self._cause = self._cause or cause
-            heir = self._heir() or next(iter(self._lines.values()), None)
+            heir = self._lines.heir() or next(iter(self._lines), None)
             if heir is not None:
                 self._promote(heir, self._cause, out, now_ms)
         else:
@@ -241,7 +229,7 @@ class Merge:
         """One that was joined is not any more: see whether another one has brought as much."""
         assert self._edge is not None  # a line has entered
         last = self._edge.last
-        joined = [line.last for line in self._lines.values() if line.joined]
+        joined = [line.last for line in self._lines if line.joined]
         rest = [one for one in joined if one is not None and not gaps.is_marker(one)]
         if last is not None and not any(one == last or self._track.reaches(one) for one in rest):
             self._doubt = self._doubt or cause
@@ -285,7 +273,7 @@ class Merge:
         track = self._track
         fresh, one.fresh = one.fresh, False
         if track.renewing and track.whole(payload):
-            self._join(one)
+            self._lines.join(one)
             track.begin(one.id, payload, out)
         elif fresh and track.recalling:
             one.recalled = payload
@@ -295,7 +283,7 @@ class Merge:
             one.hold(payload)
         else:
             self._part_defaults()
-            items = self._join(one)
+            items = self._lines.join(one)
             # What preceded was delivered: by the first line, before it entered. Or it is missing there, and comes late.
             for item in () if track.chained or payload == self._newest else items:
                 self._take(one, item, out, now_ms)
@@ -306,10 +294,10 @@ class Merge:
         """Take the first message of a line that had brought nothing when it joined."""
         one.doubtful = False
         if self._track.skips(payload):
-            if self._alone():
+            if self._lines.alone:
                 self._cause = self._skipping
             else:
-                self._part(one)
+                self._lines.part(one)
                 one.until_ms = now_ms + PATIENCE_MS
         self._take(one, payload, out, now_ms)
 
@@ -335,17 +323,17 @@ class Merge:
         """Do what a joined line's message demands that is not simply the next."""
         track = self._track
         if verdict is RESTART:
-            for other in self._lines.values():
+            for other in self._lines:
                 if other.joined and other is not one:
-                    self._part(other)
+                    self._lines.part(other)
             return
         if track.renewing and track.whole(payload):
             track.begin(one.id, payload, out)
             return
-        heir = None if track.whole(payload) else self._heir(whole=True)
-        if not self._alone() or heir is not None:
-            self._part(one)
-            if heir is not None and self._holding == len(self._lines):
+        heir = None if track.whole(payload) else self._lines.heir(whole=True)
+        if not self._lines.alone or heir is not None:
+            self._lines.part(one)
+            if heir is not None and self._lines.none_joined:
                 self._promote(heir, "sequence", out, now_ms)
             self._prove(one, payload, out, now_ms)
         else:
@@ -360,15 +348,15 @@ class Merge:
         cause = told["cause"]
         if one.doubtful and cause != "malformed" and self._cause is None:
             return  # from before it began, which others cover
-        heir = self._heir()
+        heir = self._lines.heir()
         behind = self._cause is not None or self._doubt is not None
         if behind and followed and self._edge_after(out, now_ms).last is not None:
             return  # what the line lacks others may have brought
-        if not self._alone():
-            self._part(one)
+        if not self._lines.alone:
+            self._lines.part(one)
             self._doubt_rest(cause)
         elif heir is not None:
-            self._part(one)
+            self._lines.part(one)
             self._promote(heir, self._cause or cause, out, now_ms)
         else:
             out.append(self._edge_after(out, now_ms).widened(marker, begins_here=behind))
@@ -379,38 +367,16 @@ class Merge:
 
     # ------------------------------------------------------------------ lines, inside
 
-    def _alone(self) -> bool:
-        """Tell whether exactly one line is joined."""
-        return self._holding == len(self._lines) - 1
-
-    def _join(self, one: Line) -> deque[bytes]:
-        one.joined = True
-        self._holding -= 1
-        return one.release()
-
     def _part_defaults(self) -> None:
         """Part from lines that lead since nobody else did, and have brought nothing: another one is proven."""
-        for one in self._lines.values():
+        for one in self._lines:
             if one.joined and (self._cause is not None or (one.last is not None and gaps.is_marker(one.last))):
-                self._part(one)
-
-    def _part(self, one: Line) -> None:
-        """A joined line is not proven to continue any more; others are, or will be."""
-        one.joined = one.fresh = one.doubtful = False
-        self._holding += 1
-        self._track.dropped(one.id)
-
-    def _heir(self, whole: bool = False) -> Line | None:
-        """Return the first line that holds something, or (`whole`) something to begin with."""
-        for one in self._lines.values():
-            if one.held and not (whole and not self._track.whole(one.held[0])):
-                return one
-        return None
+                self._lines.part(one)
 
     def _promote(self, heir: Line, cause: str | None, out: list[bytes], now_ms: int) -> None:
         """Let a line lead, since none is joined any more."""
         recalled = heir.recalled
-        items = self._join(heir)
+        items = self._lines.join(heir)
         self._cause = cause
         for payload in [recalled, *items] if recalled is not None else items:
             self._take(heir, payload, out, now_ms)
@@ -418,7 +384,7 @@ class Merge:
     def _settled(self, out: list[bytes], now_ms: int) -> list[bytes]:
         """Let lines join whose messages were reached by what was delivered; return all of it."""
         if out:
-            while self._holding and self._reached(out, now_ms):
+            while self._lines.holding and self._reached(out, now_ms):
                 pass
             self._edge_after(out, now_ms)
         return out
@@ -431,7 +397,7 @@ class Merge:
 
     def _reached(self, out: list[bytes], now_ms: int) -> bool:
         """Let one line join whose messages were reached; tell whether there was one."""
-        for one in self._lines.values():
+        for one in self._lines:
             while one.held and gaps.is_marker(one.held[0]):
                 one.held.popleft()
             if one.joined or not one.held:
@@ -446,7 +412,7 @@ class Merge:
 
     def _free(self, one: Line, out: list[bytes], now_ms: int) -> None:
         """Let a line join, and deliver what it holds beyond what was delivered."""
-        items = self._join(one)
+        items = self._lines.join(one)
         if items and self._track.whole(items[0]):
             items.popleft()  # the chain goes on without it
         for payload in items:
