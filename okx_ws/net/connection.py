@@ -23,6 +23,7 @@ from ..protocol.codes import CLOSE_CODES, CROWDED_CLOSES, FATAL_CLOSES, SLOW_CLO
 from ..protocol.routing import Outlet
 from ..protocol.session import LOGIN, PING, LinkFault
 from .app import LinkApp, Loss
+from .congestion import Congestion
 from .opening import open_wire
 from .site import Owner, Site
 from .wire import NEVER, Poller, Stopped, Wire, WireError
@@ -69,9 +70,7 @@ class Connection(Wishes):
         #: Reconnect attempts since the last healthy link.
         self._attempt = 0
         self._up_at = 0.0
-        #: Outlets that are full (also while there is no link), and since when reading pauses for them.
-        self._congested: list[Outlet] = []
-        self._paused_at: float | None = None
+        self._congestion = Congestion(site.settings.block_timeout)
         # Counts for `stats()`.
         self.connects = 0
         self._bytes_before = 0
@@ -130,7 +129,7 @@ class Connection(Wishes):
             with self.changed:
                 if self._stopping or isinstance(self.failure, ConnectionLost):
                     return False
-                if self.needed and not self._still_congested():
+                if self.needed and not self._congestion.lasts():
                     return True
                 due = min(due, self._retire_at(time.monotonic()))
                 self._wait(due)
@@ -170,7 +169,7 @@ class Connection(Wishes):
             return Loss(1006, f"this machine refuses a connection: {exc.strerror or exc}", opened=False)
         finally:
             self._app = None
-            self._paused_at = None
+            self._congestion.end()
             with self.changed:
                 self.departing = False
                 if self.pair is None or self.pair.permanent:
@@ -322,7 +321,7 @@ class Connection(Wishes):
     def hand_over(self, outlet: Outlet, batch: list[bytes]) -> None:
         """Deliver messages; on the thread, outside the mutex."""
         if outlet.deliver(batch):
-            self._congested.append(outlet)
+            self._congestion.add(outlet)
 
     def _hand_over_marked(self) -> None:
         if self.session.holes.marked:
@@ -359,7 +358,7 @@ class Connection(Wishes):
             else:
                 app.send_text(self._sign() if text == LOGIN else text)
         due = min(due, self._keep_up())
-        return due if self._paused_at is None else min(due, self._paused_at + self._settings.block_timeout)
+        return min(due, self._congestion.due)
 
     def _step(self, now: float) -> float:
         """Look at what concerns other links, too; return when to look again. All that was read has been delivered."""
@@ -387,32 +386,24 @@ class Connection(Wishes):
 
     def must_pause(self) -> bool:
         """Tell whether a full queue stops the reading; a link that has to wait too long falls."""
-        if not self._congested:
+        if not self._congestion:
             return False
-        paused = self._still_congested()
+        paused = self._congestion.lasts()
         now = time.monotonic()
         with self.mutex:
             self.session.heartbeat.pause(paused, now)
         if not paused:
-            self._paused_at = None
-        elif self._paused_at is None:
-            self._paused_at = now
-            if self._app is not None:
-                self._app.wire.serve_soon()  # the next time to be served has changed
-        elif now >= self._paused_at + self._settings.block_timeout:
-            raise LinkFault(f"overflow: a queue stayed full for {self._settings.block_timeout:g} s")
+            self._congestion.end()
+        elif self._congestion.pause(now) and self._app is not None:
+            self._app.wire.serve_soon()  # the next time to be served has changed
         return paused
 
     # ------------------------------------------------------------------ inside
 
-    def _still_congested(self) -> bool:
-        self._congested = [outlet for outlet in self._congested if outlet.congested]
-        return bool(self._congested)
-
     @property
     def paused(self) -> bool:
         """Reading has stopped, since a queue is full."""
-        return self._paused_at is not None
+        return self._congestion.paused
 
     @property
     def counts(self) -> Counter[str]:
