@@ -42,7 +42,7 @@ class HoleWatch:
         #: What was delivered last when the newest marker came.
         self._marked_behind: bytes | None = None
         #: Of each marker that is on its way to who reads: whether events tell of it.
-        self._ends: deque[bool] = deque()
+        self.ends: deque[bool] = deque()
 
     def goes_on(self, merge: Merge, told: bool) -> None:
         """The merge begins with a hole, of which others have told."""
@@ -70,7 +70,7 @@ class HoleWatch:
                     continue
                 marker = codec.decode(payload)
                 self._begin(news, (marker["cause"], marker["since_ms"]), told)
-                self._ends.append(self.told)
+                self.ends.append(self.told)
                 self._open = None
             self._marked_behind = merge.newest
         pending = merge.pending
@@ -92,4 +92,4 @@ class HoleWatch:
 
     def ended(self) -> bool:
         """The next marker has come to who reads; return whether events tell of it."""
-        return self._ends.popleft()
+        return self.ends.popleft()

@@ -10,7 +10,7 @@ from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
 from okx_ws.protocol import merging
 from tests.net.test_pair_seams import TRADES, trade
-from tests.net.test_redundancy import whole
+from tests.net.test_redundancy import lose_both, whole
 from tests.peer import close_frame
 from tests.watch import Watch, eventually
 
@@ -47,9 +47,7 @@ def test_what_both_links_miss_is_told_once(connect, backfill):
         for number in range(1, 4):
             eventually(lambda: len(got) > 20)
             whole(ws)
-            exchange.drop("public")
-            for _ in range(2):
-                watch.wait("disconnected")
+            lose_both(exchange, watch)
             whole(ws)
             got.clear()
             eventually(lambda: len(got) > 20)

@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okx_ws.protocol import gaps
+from okx_ws.protocol.hole_watch import HoleWatch
 from okx_ws.protocol.merging import Merge
 from tests.protocol.lines import STREAMS, Positions, Tickers, World
 
 STEPS = ["publish"] * 8 + ["arrive"] * 10 + ["open", "flush", "own"]
 
 
-def run(stream_type, seed, steps):
+def run(stream_type, seed, steps, world_type=World):
     rng = random.Random(seed)
-    world = World(stream_type(rng), rng)
+    world = world_type(stream_type(rng), rng)
     world.open()
     for step in steps:
         if step == "arrive" and world.under_way:
@@ -111,3 +112,32 @@ def test_of_states_that_each_line_conflates_by_itself_none_goes_back(seed, skipp
         got += merge.receive(line, frames, stream.ms)
     places = [stream.truth.index(payload) for payload in got]
     assert places == sorted(set(places)) and got[-1] == stream.truth[-1]
+
+
+class Watched(World):
+    """A world whose holes are told as events, too: as they begin, and as they end."""
+
+    def __init__(self, stream, rng):
+        super().__init__(stream, rng)
+        self.watch, self.begun, self.ended = HoleWatch(), 0, 0
+
+    def take(self, payloads):
+        super().take(payloads)
+        if self.watch.is_news(self.merge):
+            news = self.watch.look(self.merge, payloads, self.now_ms, told=True, filling=False)
+            self.begun += sum(not one.over for one in news)
+            self.ended += sum(one.over for one in news)
+            while self.watch.ends:
+                self.ended += self.watch.ended()
+        assert self.begun - self.ended == (self.merge.pending is not None)
+
+
+@pytest.mark.parametrize("stream_type", STREAMS)
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS + ["kill", "harm", "kill"]), max_size=120))
+def test_each_hole_begins_and_ends_once(stream_type, seed, steps):
+    """As events; and while one is under way, something is missing."""
+    world = run(stream_type, seed, steps, Watched)
+    world.finish()
+    told = [payload for payload in world.got if gaps.is_marker(payload) and not gaps.is_suspicion(payload)]
+    assert world.begun >= len(told)
