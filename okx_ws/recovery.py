@@ -180,6 +180,16 @@ class Recovery:
         while self._answered:
             self._answered.popleft()()
 
+    def conclude(self) -> None:
+        """Streams may move to other links: hand on what is held, unrepaired."""
+        self.ended = True
+        for hold in list(self._holds.values()):
+            hold.go_on(time.monotonic())
+        self.ended = False
+        with self.link.mutex:
+            for stream in list(self._holds):
+                self._let_go(stream)
+
     def finish(self) -> None:
         """The thread ends: hand on what is held, unrepaired."""
         self.ended = True

@@ -204,6 +204,8 @@ class Connection(Wishes):
             self._attempt = 0
         if ended:
             return
+        if loss.code in CROWDED_CLOSES and self.keeper is not None and self.pair is None:
+            self.keeper.conclude()  # before anything moves
         with self.changed:
             # A login that was refused with something to retry may be followed by a close; the key is still good.
             fatal = loss.code in FATAL_CLOSES and not (loss.code == 4001 and self.session.login.retrying)

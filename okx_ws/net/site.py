@@ -89,6 +89,9 @@ class Keeper(Protocol):
     def settle(self) -> None:
         """Hand on the answers that have come, and do no more: another link sees to the rest. On the thread."""
 
+    def conclude(self) -> None:
+        """Streams may move to other links, which know nothing of it: hand on what is held back. On the thread."""
+
     def finish(self) -> None:
         """The thread ends: hand on what is held back. Must not raise."""
 

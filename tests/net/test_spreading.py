@@ -8,6 +8,7 @@ import pytest
 from okx_ws import ConnectionLost, Limits
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import connection, opening
+from tests.chaos.verify import Got, Thing, complaints, things_of
 from tests.watch import Watch, eventually
 
 MANY = [{"channel": "tickers", "instId": f"COIN{n}-USDT"} for n in range(2000)]
@@ -241,3 +242,41 @@ def test_lines_open_and_end_while_many_threads_subscribe(exchange, connect):
     start = time.monotonic()
     ws.close()
     assert time.monotonic() - start < 1
+
+
+def test_what_is_held_back_for_a_repair_goes_first_when_its_stream_moves(connect):
+    """Acceptance 86: REST is slow, and OKX closes the link for carrying too much: nothing is late, or missing untold."""
+    args = [{"channel": "trades", "instId": instId} for instId in ("BTC-USDT", "ETH-USDT", "SOL-USDT", "BTC-USDT-SWAP")]
+    got = {arg["instId"]: Got("trades") for arg in args}
+    with LocalExchange(speed=10) as exchange:
+        exchange.record()
+        ws = connect(exchange, markers=True, backfill_timeout=60.0)
+        watch = Watch(ws)
+        ws.subscribe(args, handler=lambda message: got[message["arg"]["instId"]].take(message))
+
+        def flow():
+            before = {name: len(one.items) for name, one in got.items()}
+            eventually(lambda: all(len(one.items) > before[name] + 10 for name, one in got.items()), timeout=15)
+
+        flow()
+        slow = exchange.faults.start("slow", what="rest", delay_s=60.0)
+        refused = exchange.faults.start("refuse", what="upgrade")
+        exchange.drop("public")
+        watch.wait("disconnected")
+        made = [len(exchange.sent(arg)) for arg in args]
+        eventually(lambda: all(len(exchange.sent(arg)) > n + 3 for arg, n in zip(args, made, strict=True)), timeout=15)
+        refused.stop()
+        (line,) = ws._lines["public"].lines
+        holds = line.keeper._holds
+        eventually(lambda: len(holds) == 4 and all(len(hold._held) > 3 for hold in holds.values()), timeout=15)
+        exchange.faults.start("close", endpoint="public", code=4009)
+        watch.wait("notice")
+        moved = [got[stream.arg["instId"]] for stream in ws._lines["public"].lines[1].session.subscriptions]
+        assert len(moved) == 2
+        eventually(lambda: all(one.holes["disconnect"] == 1 and isinstance(one.items[-1], Thing) for one in moved))
+        slow.stop()
+        flow()
+        for arg in args:
+            truth = [thing for made in exchange.sent(arg) for thing in things_of("trades", made.push)]
+            wrong, _ = complaints(got[arg["instId"]], truth)
+            assert wrong == []
