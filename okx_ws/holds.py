@@ -212,6 +212,7 @@ class Hold:
             if gaps.is_marker(payload):
                 if work.shown:
                     return
+                self.stream.grew = False
                 same = codec.decode(self._held.popleft())
                 work.marker["until_ms"] = same["until_ms"]
                 work.suspected = work.suspected and "suspected" in same
@@ -234,6 +235,9 @@ class Hold:
         assert repair is not None  # else there would be no hold
         self.work = Work(repair, marker, now, came + self._owner.timeout_s)
         self.stream.filling = True
+        if self.stream.grew:  # behind the hole that was thought to grow, which had just ended
+            self.stream.grew = False
+            self._owner.tell_hole(self.stream, marker["cause"], marker["since_ms"])
         self._past = None
         self._owner.wake_at(self.work.first_by)
         self._owner.wake_at(self.work.deadline)

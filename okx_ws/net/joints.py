@@ -274,6 +274,9 @@ class Joint:
             filling = any(stream.filling for stream in self.streams)
             news = self._watch.look(merge, payloads, now_ms(), told, filling)
             self._jobs.extend(partial(self._tell, one) for one in news)
+            for stream in self.streams if self._watch.grows else ():
+                for one in filter(None, (stream, stream.twin)):
+                    one.grew = True
             self._marked = self._marked or any(map(gaps.is_marker, payloads))
         return payloads
 

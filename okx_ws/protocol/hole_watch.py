@@ -41,6 +41,8 @@ class HoleWatch:
         self._holes = 0
         #: What was delivered last when the newest marker came.
         self._marked_behind: bytes | None = None
+        #: What was seen last is that a hole grows which is being filled.
+        self.grows = False
         #: Of each marker that is on its way to who reads: whether events tell of it.
         self.ends: deque[bool] = deque()
 
@@ -63,6 +65,7 @@ class HoleWatch:
             filling: The newest hole is being filled.
         """
         news: list[News] = []
+        self.grows = False
         if merge.holes != self._holes:
             self._holes = merge.holes
             for payload in filter(gaps.is_marker, payloads):
@@ -76,7 +79,7 @@ class HoleWatch:
         pending = merge.pending
         if pending is not None:
             if self._open is None and filling and merge.newest is self._marked_behind:
-                self._open, self.told = pending, told
+                self._open, self.told, self.grows = pending, told, True
             self._begin(news, pending, told)
         elif self._open is not None:
             cause, since_ms = self._open

@@ -105,6 +105,7 @@ class Holes:
         if not stream.routes:
             self._routes.of_arg(stream.arg)  # there may never come a message that would make it
         self._routes.reconnect([stream])
+        stream.grew = grows
         if self.merged or grows or begun:
             return
         stream.gaps += 1

@@ -73,6 +73,7 @@ class Stream:
         hole_last: The newest message before the hole.
         hole_told: Events tell of the hole; else an order book does, which found it.
         filling: The newest hole is being filled: its end is not told yet.
+        grew: It has grown since, which nobody was told: it may turn out to be another one.
         gaps, repairs: How many holes it had, and how many of them were filled or made up for.
         held: An outlet holds back what comes after the hole until that is filled: it wants the marker.
         routes: What feeds it (see `routing.Route`).
@@ -90,6 +91,7 @@ class Stream:
         "broken",
         "epoch",
         "filling",
+        "grew",
         "gaps",
         "guessed",
         "held",
@@ -145,7 +147,7 @@ class Stream:
         self.hole_cause = "disconnect"
         self.hole_last: bytes | None = None
         self.hole_told = True
-        self.filling = False
+        self.filling = self.grew = False
         self.held = False
         self.gaps = self.repairs = 0
         self.broken = False
