@@ -45,14 +45,15 @@ class Event:
     subscribed         OKX acknowledged `arg`
     subscribe_failed   OKX refused `arg`: `code`, `msg`; not replayed, unless `delay_s` says it is tried again
     login_failed       OKX refused the login: `code`, `msg`; tried again only if `delay_s` is given
-    stalled            `arg` was silent for longer than its ``max_silence``: `msg` says what is done about it
+    stalled            `arg` was silent for longer than its ``max_silence``, or has not brought over one of two links
+                       what had come over the other: `msg` says what is done about it
     overflow           a full queue dropped messages: `arg` if of one subscription, `lost` since last told
     gap                `arg` has a hole from here on: `data` has ``cause`` and ``since_ms``. Told once more if it stays
                        one, with its marker as `data`. Without `data`: the order book, or the live view, of `arg` was
                        broken by a missing or malformed message (`msg`), and is asked for anew; it cannot be read from
                        here on
-    repaired           the hole of `arg` was filled or made up for (`data`: its marker), its stall is over, or its book
-                       or view is whole again
+    repaired           the hole of `arg` was filled or made up for, or was none (`data`: its marker), its stall is over,
+                       or its book or view is whole again
     malformed          a message that could not be read: `msg` says why, with its first bytes
     unmatched          data for no subscription: `arg`; told once per arg
     late_reply         the answer to an order came when its call was over: `code`, `data` (the frame)
