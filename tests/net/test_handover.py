@@ -12,34 +12,9 @@ from okx_ws import Backoff, Limits, ManagerClosed, OkxWebSocketManager, UsageErr
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import handover, pairs
 from tests.conftest import QUICK
+from tests.net.lines import CANDLES, PUBLIC, conn_id, enough, handed_over, links, order, stats
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
-
-BOTH = ("BTC-USDT", "ETH-USDT")
-PUBLIC = [
-    {"channel": channel, "instId": instId} for channel in ("trades", "tickers", "books", "books5") for instId in BOTH
-]
-CANDLES = [{"channel": "candle1s", "instId": instId} for instId in BOTH]
-
-
-def links(ws, endpoint="public"):
-    return ws.stats()["endpoints"][endpoint]["links"]
-
-
-def conn_id(ws, endpoint="public"):
-    return ws.stats()["endpoints"][endpoint]["conn_id"]
-
-
-def handed_over(ws, before, endpoint="public"):
-    """Wait until another link has taken the place of this one, and is alone."""
-    eventually(lambda: [link["conn_id"] not in (before, None) for link in links(ws, endpoint)] == [True], timeout=10)
-    eventually(lambda: all(line.pair is None for line in ws._lines[endpoint].connections))
-
-
-def enough(verifier, n=20, channels=("trades", "tickers", "books", "books5")):
-    """Wait until so many more messages came on each channel."""
-    target = {channel: verifier.seen[channel] + n for channel in channels}
-    eventually(lambda: all(verifier.seen[channel] >= least for channel, least in target.items()), timeout=15)
 
 
 @pytest.fixture(autouse=True)
@@ -247,10 +222,6 @@ def test_a_cut_in_the_middle_is_an_ordinary_loss(connect):
         ws.close()
 
 
-def stats(ws):
-    return ws.stats()["endpoints"]["public"]["subscriptions"]
-
-
 @pytest.mark.parametrize("wait_s", [0, 0.002, 0.01, 0.03])
 def test_close_in_the_middle(world, connect, wait_s):
     """Both links end within a second, and no thread is left."""
@@ -301,18 +272,6 @@ def test_subscriptions_come_and_go_during_a_hand_over(world, connect):
     enough(verifier)
     assert [one.faults + one.markers for one in [verifier, *others] if one.faults or one.markers] == []
     assert watch.of("disconnected") == [] and watch.of("unmatched") == [] and watch.of("gap") == []
-
-
-def order(n):
-    """A push of one fill, as OKX sends it to every connection."""
-    row = {
-        "instId": "BTC-USDT",
-        "ordId": f"o{n}",
-        "tradeId": str(n),
-        "state": "filled",
-        "uTime": str(1_700_000_000_000),
-    }
-    return json.dumps({"arg": {"channel": "orders", "instType": "ANY", "uid": "77982378738415879"}, "data": [row]})
 
 
 def test_orders_are_exact(connect):

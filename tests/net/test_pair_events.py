@@ -9,8 +9,7 @@ from okx_ws import Backoff
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
 from okx_ws.protocol import merging
-from tests.net.test_pair_seams import TRADES, trade
-from tests.net.test_redundancy import lose_both, whole
+from tests.net.lines import TRADES, lose_both, trade, whole
 from tests.peer import close_frame
 from tests.watch import Watch, eventually
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from okx_ws.net import handover, pairs
-from tests.net.test_pair_seams import TRADES, trade
+from tests.net.lines import TRADES, trade
 from tests.peer import Gone
 from tests.watch import Watch, eventually
 

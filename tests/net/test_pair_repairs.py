@@ -8,7 +8,7 @@ import pytest
 from okx_ws import Backoff
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
-from tests.net.test_redundancy import kill, links, pairs_of, whole
+from tests.net.lines import kill, links, pairs_of, whole
 from tests.watch import Watch, eventually
 
 TRADES = [{"channel": "trades", "instId": instId} for instId in ("BTC-USDT", "ETH-USDT")]

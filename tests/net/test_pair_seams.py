@@ -11,12 +11,9 @@ from okx_ws import holds
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
 from okx_ws.protocol import merging
-from tests.net.test_handover import conn_id, handed_over, links, order
-from tests.net.test_redundancy import kill, pairs_of, whole
+from tests.net.lines import TRADES, conn_id, handed_over, kill, links, order, pairs_of, trade, whole
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
-
-TRADES = {"channel": "trades", "instId": "BTC-USDT"}
 
 
 @pytest.fixture(autouse=True)
@@ -304,11 +301,6 @@ def test_a_loss_right_after_a_hand_over_is_repaired(traded, monkeypatch):
     watch.wait("disconnected")
     watch.wait("repaired", timeout=10, arg=TRADES)
     assert ws._lines["public"].lines[0].pair is None
-
-
-def trade(number):
-    row = {"instId": "BTC-USDT", "tradeId": str(number), "px": "1", "sz": "2", "side": "buy", "count": "1"}
-    return {"arg": TRADES, "data": [{**row, "ts": str(1_700_000_000_000 + number)}]}
 
 
 def test_a_new_link_does_not_run_ahead_of_one_whose_acknowledgement_was_lost(connect, peer):

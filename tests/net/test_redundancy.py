@@ -12,29 +12,25 @@ import pytest
 from okx_ws import Backoff, ConnectionLost, UsageError
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import pairs
-from tests.net.test_handover import BOTH, CANDLES, PUBLIC, enough, links, order, stats
-from tests.net.test_spreading import limited, tickers
+from tests.net.lines import (
+    BOTH,
+    CANDLES,
+    PUBLIC,
+    enough,
+    kill,
+    limited,
+    links,
+    lose_both,
+    order,
+    pairs_of,
+    stats,
+    tickers,
+    whole,
+)
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
 
 SEED = 20261125
-
-
-def pairs_of(ws, endpoint="public"):
-    return [line.pair for line in ws._lines[endpoint].lines]
-
-
-def whole(ws, endpoint="public"):
-    """Wait until both links of every line have everything for sure."""
-
-    def complete():
-        lines = ws._lines[endpoint]
-        with lines.mutex:
-            return all(
-                pair.first.session.up and pair.second.session.up and pair._complete for pair in pairs_of(ws, endpoint)
-            )
-
-    eventually(complete, timeout=10)
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +52,6 @@ def double(connect):
             return exchange, ws, verifier, watch
 
         yield make
-
-
-def kill(exchange, conn_id):
-    """Cut the connection of this id."""
-    exchange.call(lambda: [line.abort() for line in exchange.hub.lines if line.desk.connId == conn_id])
 
 
 def test_random_kills_cost_nothing(double):
@@ -96,15 +87,6 @@ def test_random_kills_cost_nothing(double):
     assert set(verifier.snapshots.values()) == {1}
     assert len(watch.of("disconnected")) == 30 and watch.of("gap") == []
     assert ws.stats()["endpoints"]["public"]["state"] == "up"
-
-
-def lose_both(exchange, watch, endpoint="public"):
-    """Have both links lost, and neither back before: if one is, and goes on with the very next, nothing is missing."""
-    refused = exchange.faults.start("refuse", what="upgrade", endpoint=endpoint)
-    exchange.drop(endpoint)
-    for _ in range(2):
-        watch.wait("disconnected")
-    refused.stop()
 
 
 def test_the_loss_of_both_is_told_once(double):

@@ -9,13 +9,10 @@ from okx_ws import ConnectionLost, Limits
 from okx_ws.exchange import LocalExchange
 from okx_ws.net import connection, opening
 from tests.chaos.verify import Got, Thing, complaints, things_of
+from tests.net.lines import limited, tickers
 from tests.watch import Watch, eventually
 
 MANY = [{"channel": "tickers", "instId": f"COIN{n}-USDT"} for n in range(2000)]
-
-
-def tickers(n):
-    return [{"channel": "tickers", "instId": f"I{i}-USDT"} for i in range(n)]
 
 
 def links(ws, endpoint="public"):
@@ -73,25 +70,6 @@ def test_2000_subscriptions_start_within_the_limits(crowd, connect, monkeypatch)
     assert {arg["instId"] for request in crowd.desks[-1].requests for arg in request["args"]} == lost
     assert {ws.get(timeout=5)["arg"]["instId"] for _ in lost} == lost and ws.msgQueue.empty()
     assert len(watch.of("disconnected")) == 1 and requests == [r for desk in desks for r in desk.requests]
-
-
-def limited(most, code):
-    """A script: acknowledge and push; close with `code` once there are more than `most` subscriptions."""
-
-    def script(talk):
-        talk.upgrade()
-        args = []
-        while True:
-            request = talk.read_request()
-            args += request["args"]
-            if len(args) > most:
-                talk.close(code, "too many")
-                return args
-            talk.ack(request)
-            for arg in request["args"]:
-                talk.json({"arg": arg, "data": [{"n": talk.number, "ts": str(1_700_000_000_000 + talk.number)}]})
-
-    return script
 
 
 @pytest.mark.parametrize("code", [4008, 4009])
