@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from okx_ws.net import pairs
+from tests.chaos.hands import Hands
 from tests.chaos.run import Run
 from tests.chaos.verify import Got, Hole, Thing, complaints
 
@@ -24,6 +26,16 @@ def test_no_fault_loses_anything_in_silence(seed, settings):
     report = Run(seed, **settings).go(40)
     assert report.wrong == [], report
     assert min(report.delivered.values()) > 5 and report.connects > 2, report
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_readers_that_come_and_go_lose_nothing_in_silence(seed, monkeypatch):
+    """Subscribed, left, wanted again and rotated at random while links fail: each reader has all, or is told."""
+    monkeypatch.setattr(pairs, "LAG_S", 0.3)  # what the exchange delays comes 0.1 s late
+    monkeypatch.setattr(pairs, "ALONE_S", 0.5)
+    report = Hands(seed, redundancy=seed).go(60)
+    assert report.wrong == [], report
+    assert report.readers > 10 and report.delivered > 20, report
 
 
 TRUTH = [Thing(id, 1000 + 10 * id) for id in range(1, 9)]
