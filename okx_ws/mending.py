@@ -106,7 +106,7 @@ class Mending:
         for one in prompt:
             one.deliver(batch)
         if direct is None or not self.wanted:
-            self._hold = None
+            self._hold, self._stream.filling = None, False
             self._pass_on(direct, batch)
             return
         if self._hold is None:

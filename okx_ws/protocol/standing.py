@@ -175,7 +175,7 @@ class Standing:
     def holders_changed(self, stream: Stream) -> None:
         """Who holds a stream has changed."""
         if not stream.holders:  # who comes next has neither the hole, nor asked for a new snapshot
-            stream.hole_since_ms, stream.anew = None, False
+            stream.hole_since_ms, stream.anew, stream.filling = None, False, False
         self._routes.reconnect([stream])
         if not stream.holders:
             self._routes.changed()
