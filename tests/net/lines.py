@@ -79,12 +79,15 @@ def kill(exchange, conn_id):
     exchange.call(lambda: [line.abort() for line in exchange.hub.lines if line.desk.connId == conn_id])
 
 
-def lose_both(exchange, watch, endpoint="public"):
-    """Have both links lost, and neither back before: if one is, and goes on with the very next, nothing is missing."""
+def lose_both(exchange, watch, args, endpoint="public"):
+    """Have both links lost, and neither back before something of each arg was made: else nothing is missing."""
+    exchange.record()
     refused = exchange.faults.start("refuse", what="upgrade", endpoint=endpoint)
     exchange.drop(endpoint)
     for _ in range(2):
         watch.wait("disconnected")
+    made = [len(exchange.sent(arg)) for arg in args]
+    eventually(lambda: all(len(exchange.sent(a)) > n + 1 for a, n in zip(args, made, strict=True)), timeout=15)
     refused.stop()
 
 

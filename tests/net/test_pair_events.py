@@ -46,7 +46,7 @@ def test_what_both_links_miss_is_told_once(connect, backfill):
         for number in range(1, 4):
             eventually(lambda: len(got) > 20)
             whole(ws)
-            lose_both(exchange, watch)
+            lose_both(exchange, watch, [TRADES, TICKERS])
             whole(ws)
             got.clear()
             eventually(lambda: len(got) > 20)

@@ -94,7 +94,7 @@ def test_the_loss_of_both_is_told_once(double):
     exchange, ws, verifier, watch = double()
     whole(ws)
     enough(verifier)
-    lose_both(exchange, watch)
+    lose_both(exchange, watch, PUBLIC)
     eventually(lambda: all(s["state"] == "active" for s in stats(ws)) and len(verifier.markers) >= len(PUBLIC))
     enough(verifier)
     whole(ws)
