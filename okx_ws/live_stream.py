@@ -111,7 +111,7 @@ class LiveStream:
         stream = self.find()
         if self.sink.dead or stream is None:
             return "it was closed"
-        if stream.refusal is not None:
+        if stream.rejected:
             return f"OKX refused it: {stream.refusal}"
         if not self.lines.is_up(stream):
             return "there is no link"

@@ -56,7 +56,7 @@ def stream_stats(stream: Stream, now: float) -> dict[str, Any]:
     newest = stream.newest_at
     return {
         "arg": dict(stream.arg),
-        "state": "rejected" if stream.refusal else "active" if stream.acked or stream.stands else "pending",
+        "state": "rejected" if stream.rejected else "active" if stream.acked or stream.stands else "pending",
         "holders": len(stream.holders),
         "messages": stream.messages,
         "age_s": now - newest if newest else None,

@@ -181,7 +181,7 @@ class Subscribing(Wiring):
         with lines.mutex:
             stream = lines.find(arg)
             queues = [holder.own_queue for holder in stream.holders] if stream is not None else []
-            reason = lines.failure or (stream.refusal if stream is not None else None)
+            reason = lines.failure or (stream.refusal if stream is not None and stream.rejected else None)
         for queue in queues:
             if queue is not None and reason is not None:
                 queue.end(reason)

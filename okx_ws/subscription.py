@@ -131,7 +131,7 @@ class Subscription:
         stream = self.stream
         if self.left or stream is None:
             return "closed"
-        if stream.refusal is not None and not stream.stands:
+        if stream.rejected:
             return "rejected"
         if self.lines.failure is not None:
             return "closed"

@@ -199,7 +199,8 @@ class Connection(Wishes):
         self.last_error_at = now
         ended = self.pair is not None and self.pair.after_loss(self)
         if loss.opened and not self._quiet:
-            self._tell(Event("disconnected", self.endpoint, code=str(loss.code), msg=text))
+            conn_id = self.session.teller.conn_id
+            self._tell(Event("disconnected", self.endpoint, code=str(loss.code), msg=text, conn_id=conn_id))
         if loss.opened and now - self._up_at >= self._settings.backoff.healthy_s:
             self._attempt = 0
         if ended:

@@ -11,7 +11,9 @@ its way when outlets change. If in doubt, the old link serves on.
                    | old link (or for too long)                        |
     joining,       | the old link is lost, and the new one has it all  | → leaving: the old one's thread ends
     emptying       | the old link is lost before that                  | → withdrawing; an ordinary reconnect follows
-                   | time is up, or the new link cannot be had         | → withdrawing: the new link is closed
+                   | time is up, the new link cannot be had, or it may | → withdrawing: the new link is closed
+                   | not have a channel that the old one has: OKX      |
+                   | counts both                                       |
     leaving        | the old link's thread has ended                   | its streams take the place of their twins;
                    |                                                   | a while after that, the joints go
                    | and if the new link is lost before that           | they go at once: an ordinary reconnect follows
@@ -23,6 +25,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
+from ..protocol.codes import CROWDED
 from .pairs import CALLS_S, NEVER, SOON_S, Pair
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ class HandOver(Pair):
     def _step_old(self, now: float) -> float:
         """See whether the old link can go, or the new one has to."""
         new = self.second
-        if now >= self._until or new.over or new.failure is not None:
+        if now >= self._until or new.over or new.failure is not None or any(map(is_crowded, self._wanted)):
             self._withdraw()
         elif new.session.up and new.session.logged_in and self._complete:
             if self.state == "joining":
@@ -143,7 +146,10 @@ class HandOver(Pair):
 
     @property
     def _has_all(self) -> bool:
-        return all(s.twin is not None and (s.twin.live or s.twin.refusal is not None) for s in self._wanted)
+        return all(
+            s.twin is not None and (s.twin.live or (s.twin.refusal is not None and not is_crowded(s)))
+            for s in self._wanted
+        )
 
     # ------------------------------------------------------------------ who is who
 
@@ -155,3 +161,9 @@ class HandOver(Pair):
     def heir(self, link: Connection) -> Connection | None:
         """Return who takes the place of a link that has ended: the new one that of the old one."""
         return self.second if link is self.first and self.state == "leaving" else None
+
+
+def is_crowded(stream: Stream) -> bool:
+    """Tell whether the new link may not have a stream because the old one has it: OKX counts both."""
+    twin = stream.twin
+    return twin is not None and twin.refusal is not None and twin.refusal.code == CROWDED

@@ -297,6 +297,8 @@ class Pair:
         for stream in link.session.subscriptions:
             if stream.twin is not None:
                 link.session.routes.inherit(stream, stream.twin.routes)
+                if stream.twin.live:
+                    stream.refusal = None  # its holders did not hear of it: it is asked for again
             stream.twin, stream.held = None, False
         for route in link.session.routes:  # the newest by arrival may be one that the other link had brought before
             route.last = self.seams.newest(route) or route.last

@@ -79,6 +79,9 @@ CROWDED_CLOSES = frozenset({4008, 4009})
 #: Coming back at once would only repeat them: the longest delay applies.
 SLOW_CLOSES = frozenset({1009, 4002, 4003, 4008, 4009})
 
+#: More connections have a private channel than OKX allows: what an event says that has no code.
+CROWDED = "channel-conn-count-error"
+
 REMEDIES = {
     "60004": "the timestamp of a login is whole Unix seconds; check the clock",
     "60005": "check OKX_API_KEY",

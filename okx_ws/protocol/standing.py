@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ExchangeError, SubscribeError
-from .codes import RETRY_CODES, remedy
+from .codes import CROWDED, RETRY_CODES, remedy
 from .holes import Holes
 from .login import Login, retry_delay
 from .requests import Refusal, Requests
@@ -147,7 +147,7 @@ class Standing:
         """More than 30 connections on one private channel: every arg of it on this link is dead, ack or not."""
         for stream in list(self._subscriptions):
             if stream.arg["channel"] == channel and stream.wanted:
-                error = SubscribeError("channel-conn-count-error", msg, "close some of them", stream.arg)
+                error = SubscribeError(CROWDED, msg, "close some of them", stream.arg)
                 if stream.wire == "on":
                     stream.wire = "off"  # one that is still in flight is unsubscribed after its ack
                 self._fail(stream, error)
@@ -159,11 +159,14 @@ class Standing:
                 self._fail(stream, error)
 
     def _fail(self, stream: Stream, error: ExchangeError) -> None:
-        """Reject a stream: its holders' `wait` raises this."""
+        """Reject a stream: its holders' `wait` raises this, unless its twin goes on."""
         self._holes.end(stream)
         stream.refusal = error
         self._routes.changed()
-        self._teller.tell("subscribe_failed", stream.arg, error.code, error.msg)
+        if stream.rejected:
+            self._teller.tell("subscribe_failed", stream.arg, error.code, error.msg)
+        else:
+            self._teller.tell("notice", stream.arg, error.code, f"one of two links cannot have it: {error.msg}")
 
     # ------------------------------------------------------------------ wanted, or not
 

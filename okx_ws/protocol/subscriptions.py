@@ -188,6 +188,12 @@ class Stream:
         return self.live or (self.twin is not None and self.twin.live)
 
     @property
+    def rejected(self) -> bool:
+        """It was refused for good, and its twin neither has it nor has been asked for it."""
+        twin = self.twin
+        return self.refusal is not None and (twin is None or not (twin.live or twin.wire == "asked"))
+
+    @property
     def swallowed(self) -> bool:
         """What comes is for those who have left."""
         return self.wire == "leaving" and not self.anew
@@ -234,7 +240,7 @@ class Stream:
         """Stand where the twin stands, on its link."""
         for name in STANDING:
             setattr(self, name, getattr(twin, name))
-        self.refusal = self.refusal or twin.refusal
+        self.refusal = None if twin.live else self.refusal or twin.refusal
         self.gaps, self.repairs = self.gaps + twin.gaps, self.repairs + twin.repairs
         self.past = self.messages
         self.routes, twin.routes = twin.routes, []
