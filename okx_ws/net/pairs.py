@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..protocol.subscriptions import Stream
+from .joints import Ending
 from .seams import Seams
 
 if TYPE_CHECKING:
@@ -189,8 +190,9 @@ class Pair:
             for stream in link.session.subscriptions:
                 if stream.twin is not None and stream.hole_since_ms is not None and not stream.twin.goes_on:
                     self.other(link).session.holes.share(stream.twin)
+        why = Ending(told=not link.closing)
         for joint in joints:
-            joint.lost(link)
+            joint.lost(link, why)
         if self.other(link).session.up:
             link.pass_jobs(self.other(link))
         self.stir(link)

@@ -306,6 +306,11 @@ class Wishes:
         self._waker.wake()
 
     @property
+    def closing(self) -> bool:
+        """It ends together with its endpoint: nobody misses what would have come."""
+        return self._stopping and not self.retired
+
+    @property
     def over(self) -> bool:
         """The thread has run and ended."""
         return self._thread is not None and (self._ended or not self._thread.is_alive())

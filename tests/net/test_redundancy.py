@@ -259,6 +259,16 @@ def test_close_with_two_links_in_any_state(double):
     assert time.monotonic() - start < 1
 
 
+def test_close_tells_of_no_hole(double):
+    """What would have come is nobody's business any more, as with one link."""
+    _, ws, verifier, watch = double()
+    whole(ws)
+    enough(verifier)
+    ws.close()
+    watch.wait("closed")
+    assert watch.of("gap") == []
+
+
 @pytest.mark.parametrize("value", [0, 3, True, "2", 1.5])
 def test_other_numbers_are_refused(connect, value):
     """One link or two."""
