@@ -44,6 +44,13 @@ def seconds(name: str, value: Any) -> float:
     return value
 
 
+def silence(value: Any) -> float | None:
+    """Return the `max_silence` that users gave: False is for ever; raise `UsageError` if it is no time."""
+    if value is False:
+        return math.inf
+    return None if value is None else positive("max_silence", value)
+
+
 def whole(name: str, value: Any, least: int = 1) -> int:
     """Return `value` if it is an int of at least `least`; raise `UsageError` otherwise."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from .config import GIVE_A_KEY, check_callable, positive
+from .config import GIVE_A_KEY, check_callable, silence
 from .endpoints import ENDPOINTS, endpoint_of, login_needed
 from .errors import ManagerClosed, UsageError
 from .handlers import EventHandler, EventSink, Handler
@@ -74,7 +74,9 @@ class Subscribing(Wiring):
                 must not wait for anything.
             queue: Give the subscription a queue of its own, read with `Subscription.get` or by iterating over it.
             max_silence: Seconds without a message after which it counts as stalled (event ``stalled``): it is
-                subscribed anew, and if that was in vain, its link is given up. None: it may be silent for ever.
+                subscribed anew, and if that was in vain, its link is given up. None: what the channel is known for
+                (books of 50 and 400 levels 300, mark-price and account 60, funding-rate 600, once a message has come,
+                and no link is given up for it), other channels may be silent for ever, as with False.
             endpoint: Where to subscribe, if not where the channel's name says.
             **arg: OKX's fields; each a non-empty str (``extraParams`` may be a dict).
 
@@ -111,8 +113,7 @@ class Subscribing(Wiring):
             raise UsageError("inline=True is about a handler, and there is none")
         if endpoint is not None and endpoint not in ENDPOINTS:
             raise UsageError(f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r}")
-        if max_silence is not None:
-            positive("max_silence", max_silence)
+        patience = silence(max_silence)
         checked = [check_arg(arg) for arg in args]
         placed = [(endpoint or endpoint_of(arg["channel"]), arg) for arg in checked]
         for where, arg in placed:
@@ -122,7 +123,7 @@ class Subscribing(Wiring):
             self._check_open()
             made = [self._make(where, arg, handler, inline, queue) for where, arg in placed]
             for where in dict.fromkeys(where for where, _ in placed):
-                self._ask(self._lines[where], [s for s in made if s.endpoint == where], max_silence)
+                self._ask(self._lines[where], [s for s in made if s.endpoint == where], patience)
             if self._closing:  # by a signal handler that interrupted us: it may not have seen these lines
                 self._stop_all()
         for lines in {subscription.lines for subscription in made}:
@@ -249,7 +250,7 @@ class Subscribing(Wiring):
                 must not wait for anything. What it raises is told as ``handler_error``.
             verify_checksum: Compare checksums too, where OKX gives one (it has not since June 2026).
             max_silence: As for `subscribe`: a book that stalls cannot be read until it has a new snapshot. OKX's docs
-                promise a sign of life of each book about once a minute.
+                promise a sign of life of each book about once a minute; by default five of them may be missing.
 
         Returns:
             The book at once; `OrderBook.wait_ready` waits for its first snapshot. Where the arg is subscribed already,
@@ -261,8 +262,7 @@ class Subscribing(Wiring):
         """
         arg = book_arg(instId, channel)
         check_callable("on_update", on_update, optional=True)
-        if max_silence is not None:
-            positive("max_silence", max_silence)
+        patience = silence(max_silence)
         where = endpoint_of(channel)
         self._check_login(where, arg)
         self._check_open()
@@ -270,7 +270,7 @@ class Subscribing(Wiring):
         with self._manager_lock:
             self._check_open()
             book.live.subscription = self._make(where, arg, book.live.sink, True, False)
-            self._ask(self._lines[where], [book.subscription], max_silence, SNAPSHOT_S)
+            self._ask(self._lines[where], [book.subscription], patience, SNAPSHOT_S)
             if self._closing:  # see `_subscribe`
                 self._stop_all()
         book.subscription.lines.tell_pending()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .account_view import SNAPSHOT_S, AccountView
-from .config import check_callable, positive
+from .config import check_callable, silence
 from .endpoints import endpoint_of
 from .errors import UsageError
 from .events import Event
@@ -48,13 +48,12 @@ class Views(Subscribing):
             ManagerClosed: The manager is closed.
         """
         check_callable("on_update", on_update, optional=True)
-        if max_silence is not None:
-            positive("max_silence", max_silence)
+        patience = silence(max_silence)
         view: AccountView = self._keep_view(
             {"channel": "account"},
             lambda: AccountView(self, self._settings, self._reporter),
             on_update and (on_update,),
-            max_silence,
+            patience,
             SNAPSHOT_S,
         )
         return view

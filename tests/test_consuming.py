@@ -324,6 +324,7 @@ class Forgetful:
         (lambda ws: ws.subscribe("tickers", handler=print, queue=True), "exclude"),
         (lambda ws: ws.subscribe("tickers", inline=True), "inline"),
         (lambda ws: ws.subscribe("tickers", max_silence=0), "max_silence"),
+        (lambda ws: ws.subscribe("tickers", max_silence=True), "max_silence"),
         (lambda ws: ws.subscribe("tickers", endpoint="pubic"), "endpoint"),
         (lambda ws: ws.subscribe([BTC, {"channel": "tickers", "instId": 5}]), "instId"),
         (lambda ws: ws.on("", print), "channel_pattern"),
@@ -587,3 +588,12 @@ def test_latest_never_raises_for_what_cannot_be_read(exchange, connect):
     list(ws.messages(timeout=0.2))
     watch.wait("malformed")
     assert ws.latest("status") is None
+
+
+def test_silence_may_be_of_no_interest(world, connect):
+    """`max_silence=False`: not even what the channel is known for counts; a shorter wish of somebody else does."""
+    ws = connect(world)
+    subscription = ws.subscribe("books", instId="BTC-USDT", max_silence=False).wait(5)
+    assert subscription.stream.max_silence == float("inf")
+    ws.subscribe("books", instId="BTC-USDT", max_silence=30.0)
+    assert subscription.stream.max_silence == 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..protocol.routing import Outlet
 from ..protocol.session import LinkFault
-from .wire import NEVER
+from .poller import NEVER
 
 __all__ = ["Congestion"]
 

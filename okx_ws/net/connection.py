@@ -25,8 +25,9 @@ from ..protocol.session import LOGIN, PING, LinkFault
 from .app import LinkApp, Loss
 from .congestion import Congestion
 from .opening import open_wire
+from .poller import NEVER, Poller, Stopped, WireError
 from .site import Owner, Site
-from .wire import NEVER, Poller, Stopped, Wire, WireError
+from .wire import Wire
 from .wishes import SLICE_S, Wishes
 
 __all__ = ["Connection"]

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from .poller import NEVER, Poller, Stopped, Waker, WireError
 from .tls import Tls
 
-__all__ = ["NEVER", "Poller", "Stopped", "Waker", "Wire", "WireError"]
+__all__ = ["Wire"]
 
 #: Bytes asked of the socket at once. A read lets go of the GIL, and a busy consumer keeps it for a while: with a
 #: quarter of this, `get` over wss is a tenth slower (books: 115 instead of 131 thousand a second).

@@ -132,3 +132,59 @@ def test_a_stall_is_answered_at_once_whatever_was_asked_for_before():
     assert stream.attempts == 4
     wired.now += 21
     assert ops(wired.sent()) == [("unsubscribe", [TICKERS])]
+
+
+BOOK = {"channel": "books", "instId": "BTC-USDT"}
+
+
+def with_book(max_silence=None, arg=BOOK):
+    wired = Wired(ping_interval=29, pong_timeout=10_000)
+    wired.session.subscribe(arg, False, "me", max_silence)
+    wired.want(TRADES)
+    wired.ack(*wired.sent())
+    wired.told()
+    return wired
+
+
+def pass_time(wired, seconds):
+    """Let time pass in which only another stream speaks; return how often a stall was told."""
+    stalls = 0
+    for _ in range(seconds // 10):
+        wired.now += 10
+        wired.get(OTHER)
+        for request in wired.sent():
+            wired.ack(request)
+        stalls += len(told(wired, "stalled"))
+    return stalls
+
+
+def test_a_book_has_a_patience_of_its_own_and_ends_no_link():
+    """OKX promises a sign of life each minute; one that is not kept costs a subscription, no more."""
+    wired = with_book()
+    wired.get({"arg": BOOK, "action": "snapshot", "data": [{"asks": [], "bids": [], "ts": "1", "seqId": 1}]})
+    assert pass_time(wired, 290) == 0
+    assert pass_time(wired, 20) == 1
+    assert pass_time(wired, 5000) == 0, "nothing has come since: it may be that nothing ever does"
+
+
+@pytest.mark.parametrize(
+    ("arg", "max_silence", "stalls"),
+    [
+        (BOOK, float("inf"), 0),
+        (BOOK, 30.0, 1),
+        ({"channel": "tickers", "instId": "BTC-USDT"}, None, 0),
+        ({"channel": "mark-price", "instId": "BTC-USDT"}, None, 1),
+        ({"channel": "account"}, None, 1),
+        ({"channel": "account", "extraParams": '{"updateInterval": "0"}'}, None, 0),
+    ],
+)
+def test_how_long_a_stream_may_be_silent(arg, max_silence, stalls):
+    """By its channel, unless users say otherwise: never, or their own number."""
+    wired = with_book(max_silence, arg)
+    wired.get({"arg": {name: value for name, value in arg.items() if name != "extraParams"}, "data": [{"ts": "1"}]})
+    assert pass_time(wired, 80) == stalls
+
+
+def test_what_has_never_spoken_keeps_no_promise():
+    """An instrument that is suspended, for example."""
+    assert pass_time(with_book(), 1000) == 0
