@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from .poller import NEVER, Poller, Stopped, Waker, WireError
+from .poller import NEVER, Poller, Waker, WireError
 from .tls import Tls
 
 __all__ = ["Wire"]
