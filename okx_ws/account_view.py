@@ -140,6 +140,15 @@ class AccountView(LiveView):
         """Call a function after each change. For the manager."""
         self._handlers = (*self._handlers, *handler)
 
+    def holed(self, live: LiveStream) -> None:
+        """Something of a stream is missing, though one of two links goes on: have a new snapshot. For the manager.
+
+        The loss of the only link needs none of this: a snapshot comes with the next acknowledgement.
+        """
+        stream = live.find()
+        if stream is not None and stream.stands and stream.epoch == live.epoch:
+            live.ask_anew(stream, "something was missed that a second link could not cover")
+
     def _apply(self, live: LiveStream, message: Any) -> None:
         """Apply a message."""
         stream = live.find()

@@ -105,8 +105,8 @@ class LiveView:
     def subscribed(self) -> None:
         """OKX acknowledged one of its streams. For the manager, on the link's thread."""
 
-    def holed(self) -> None:
-        """One of its streams has a hole, though a link of it may go on. For the manager, on the link's thread."""
+    def holed(self, live: LiveStream) -> None:
+        """A stream has a hole, though a link of it may go on. For the manager, on the link's thread."""
 
     # ------------------------------------------------------------------ the end
 

@@ -186,7 +186,7 @@ class OrdersView(LiveView):
         """OKX acknowledged the stream: what is open is not known yet. For the manager."""
         self._keeper.subscribed()
 
-    def holed(self) -> None:
+    def holed(self, live: LiveStream) -> None:
         """Something of the stream is missing: only REST knows it. For the manager."""
         self._keeper.holed()
 

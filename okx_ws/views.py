@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from .account_view import SNAPSHOT_S, AccountView
@@ -150,4 +151,4 @@ class Views(Subscribing):
             return
         for view in self._live_views.values():
             for live in [live for live in view.streams if live.arg == event.arg]:
-                live.call_soon(view.holed if hole else view.subscribed)
+                live.call_soon(partial(view.holed, live) if hole else view.subscribed)

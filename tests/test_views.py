@@ -251,6 +251,13 @@ def test_a_malformed_message_breaks_that_stream_alone(text, desk, held, watch):
     assert len(breaks(watch)) == 1
 
 
+def test_a_hole_of_one_of_two_links_has_a_new_snapshot_asked_for(desk, ws, held):
+    """The other one is not known to have had all: no epoch begins, and what was missed shows nowhere."""
+    ws._tell(Event("gap", "private", MONEY, data={"cause": "disconnect", "since_ms": 1}))
+    assert desk.renew(money("snapshot", detail("ETH"))) == [MONEY]
+    assert list(held.wait_synced(5).balances()) == ["ETH"] and held.position("A").pos == "1"
+
+
 def test_it_cannot_be_read_while_a_new_snapshot_is_still_to_be_asked_for(desk, connect):
     """OKX's limit has room for nothing more: broken it is all the same."""
     ws = connect(urls=desk.urls, **KEY, limits=Limits(connects_per_s=1000, requests_per_h=2))
