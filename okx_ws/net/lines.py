@@ -126,6 +126,10 @@ class Lines:
             begun = line.resubscribe(stream)
             if line.pair is not None and twin is not None:
                 begun = self._line_of(twin).resubscribe(twin) or begun
+                for one in (
+                    (stream, twin) if begun else ()
+                ):  # what is asked for already would pass for a link that goes on
+                    one.anew = one.anew or one.wire == "asked"
                 line.pair.seams.renew(stream)
             return begun
 

@@ -1,5 +1,6 @@
 """Two links at once, and what else goes on: repairs that come later, subscriptions that end and begin again."""
 
+import itertools
 import json
 import socket
 import threading
@@ -14,6 +15,8 @@ from okx_ws.protocol import merging
 from tests.net.lines import TRADES, conn_id, handed_over, kill, links, order, pairs_of, trade, whole
 from tests.verify import Verifier
 from tests.watch import Watch, eventually
+
+BOOK = {"channel": "books", "instId": "BTC-USDT"}
 
 
 @pytest.fixture(autouse=True)
@@ -329,3 +332,39 @@ def test_a_new_link_does_not_run_ahead_of_one_whose_acknowledgement_was_lost(con
     ahead.set()
     eventually(lambda: 6 in trades.ids)
     assert trades.ids == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_book_that_breaks_while_the_other_link_is_still_asked_for_it_is_mended(connect, peer):
+    """The snapshot that comes from there meanwhile is of before, and no link that goes on: both are asked anew."""
+    broken, numbers = threading.Event(), itertools.count(10, 10)
+
+    def push(talk, action, seqId, prevSeqId):
+        row = {"asks": [["2", "1", "0", "1"]], "bids": [], "ts": "1700000000000", "seqId": seqId}
+        talk.json({"arg": BOOK, "action": action, "data": [{**row, "prevSeqId": prevSeqId}]})
+
+    def answer(talk):
+        request = talk.read_request()
+        talk.ack(request)
+        if request["op"] == "subscribe":
+            push(talk, "snapshot", next(numbers), -1)
+
+    def script(talk):
+        talk.upgrade()
+        if talk.number == 1:
+            answer(talk)
+            push(talk, "update", 5, 4)  # at once it is subscribed anew
+            answer(talk)
+            answer(talk)
+            push(talk, "update", 5, 4)  # a second later
+        else:
+            assert broken.wait(10)
+        while True:
+            answer(talk)
+
+    ws = connect(urls=peer(script).urls, redundancy=2)
+    watch = Watch(ws)
+    book = ws.order_book("BTC-USDT")
+    eventually(lambda: len([gap for gap in watch.of("gap") if gap.data is None]) == 2)
+    assert not book.synced
+    broken.set()
+    eventually(lambda: book.synced, timeout=10)
