@@ -5,6 +5,9 @@ already are left out; the first it does not hold must begin where it ends, or, i
 from there the chain's own rule holds. What comes out are messages that `Book.apply` proves like any others: a snapshot
 numbered as the first update that follows wants it, and the updates.
 
+Numbers may begin anew in between, after maintenance, and prove nothing then: a book that holds an update is not older
+than it by OKX's clock either.
+
     updates    (prev, seq] (prev, seq] (prev, seq] (prev, seq] …
     REST                            ↑ seqId: the third one follows, prevSeqId <= seqId of REST < its seqId
 
@@ -21,6 +24,9 @@ __all__ = ["DEPTHS", "MAX_UPDATES", "Splice"]
 
 #: Channels whose numbers are those of REST's book, and how many levels of each side they have.
 DEPTHS = {"books": "400", "books-l2-tbt": "400", "books50-l2-tbt": "50"}
+
+#: The clocks of OKX's servers agree so far.
+SKEW_MS = 200
 
 #: Updates that wait for REST: ten seconds of the fastest channel.
 MAX_UPDATES = 1_000
@@ -77,6 +83,9 @@ class Splice:
         if self._row is None:
             return []
         held = self._row["seqId"]
+        if any(numbers_of(update)[0] < held and is_later(update["data"][0], self._row) for update in self._updates):
+            self._row = None  # it is from before the numbers began anew
+            return None
         news = [update for update in self._updates if numbers_of(update)[0] > held]
         newest = numbers_of(self._updates[-1])[0]
         if not news and newest != held:
@@ -98,3 +107,9 @@ def numbers_of(message: Any) -> tuple[int, int]:
     if type(seqId) is not int or type(prevSeqId) is not int:
         raise BookBroken(f"malformed: seqId {seqId!r}, prevSeqId {prevSeqId!r}")
     return seqId, prevSeqId
+
+
+def is_later(row: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Tell whether a book or an update was certainly made after another one."""
+    times = [str(one.get("ts", "")) for one in (row, other)]
+    return all(time.isdecimal() for time in times) and int(times[0]) > int(times[1]) + SKEW_MS
